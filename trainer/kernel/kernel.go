@@ -1,0 +1,232 @@
+// Package kernel is the contract between a program and what computes it. A kernel set (plain float64, plain Go, AVX, CUDA) owns memory,
+// prepares kernels for given shapes and runs them in order on a stream. Nothing here reads a value back in mid-step: what a kernel
+// needs from an earlier one it takes from memory, so that a whole step can be captured once and replayed.
+//
+// Groups. A trainer owns several shards and puts them through the network side by side: one launch covers all of them. Activations
+// are dense over [Groups*N] images; what is computed over a shard (statistics, gradients, losses) has one part for each group. The
+// numbers of a group never depend on how many groups there are.
+package kernel
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrUnsupported is what Prepare wraps for a shape that the set has no kernel for, and what a set's constructor wraps on a processor that lacks its instructions.
+var ErrUnsupported = errors.New("not supported by this kernel set")
+
+// Type is the type of a memory's elements.
+type Type uint8
+
+const (
+	Real Type = iota // float32; float64 in the reference set
+	Byte             // uint8 pixels
+	Int              // int32 labels and geometry
+)
+
+// Memory is a piece of a set's memory, counted in elements. It belongs to the set that allocated it; another set's is a broken invariant and panics.
+type Memory interface {
+	Type() Type
+	Len() int
+	// Slice is the elements [from, to), sharing the memory.
+	Slice(from, to int) Memory
+}
+
+// Set is a kernel set: one implementation of every Kind. Sets with the same Arithmetic give the same bits.
+type Set interface {
+	// Name is "ref", "generic", "avx2", "avx512" or "cuda".
+	Name() string
+	// Arithmetic is what fixes the bits, versioned: "cpu/1".
+	Arithmetic() string
+	// Alloc gives n zeroed elements, aligned to 64 bytes. An error says what was asked for and what is free.
+	Alloc(t Type, n int) (Memory, error)
+	// Prepare chooses the kernel for op, whose shapes it checks; an error wraps ErrUnsupported and names op.
+	Prepare(op Op) (Kernel, error)
+	// NewStream gives an ordered queue of work on the set.
+	NewStream() Stream
+	// Close releases threads and memory; no stream may be in use.
+	Close()
+}
+
+// Kernel is an Op ready to run, any number of times, from one stream at a time.
+type Kernel interface {
+	// Workspace is how many Real elements of scratch Launch takes as its last argument; 0: it takes none.
+	Workspace() int
+	// Launch enqueues the work. args are those of the Kind, in its order, then the workspace; each has at least the elements the Op says. It does not allocate and keeps no argument.
+	Launch(s Stream, args []Memory)
+}
+
+// Stream is an ordered queue: what is enqueued later sees what was enqueued earlier. One goroutine uses a stream at a time.
+type Stream interface {
+	// Write enqueues a copy from the host into dst: []float32 or []float64 into Real, []uint8 into Byte, []int32 into Int; len(src) == dst.Len(). src may be reused after the next Sync.
+	Write(dst Memory, src any)
+	// Read enqueues a copy from src to the host: the same pairs of types. dst is filled after the next Sync.
+	Read(dst any, src Memory)
+	// Sync waits for all that was enqueued. An error is the device's, and final.
+	Sync() error
+	// Host is m as the host sees it, where both share memory and Real is float32 (a CPU), valid between a Sync and the next enqueueing; else nil.
+	Host(m Memory) []float32
+}
+
+// Kind names what a kernel computes. Below, G is Op.Groups, N the images of a group, M = G*N; C, H, W the channels, height and width of the
+// *forward* op's input; K its output channels (or features, or classes); Ho, Wo its output's height and width. "->" separates what is read from what
+// is written. Outputs are overwritten, never accumulated into, unless it says so. An output marked "per group" has its groups' parts
+// Op.GroupStride elements apart (0: dense). Sums over the images of a group are over blocks of a fixed number of images, then a fixed tree.
+// No output may overlap an input, except where "in place" is said.
+type Kind uint8
+
+const (
+	// View: pixels Byte [M][C][H][W], geometry Int [M][3] (dy, dx in 0..2*Pad, flip 0 or 1), mean Real [C], std Real [C] -> x [M][C][H][W].
+	// x = (pixel/255 - mean)/std; the image padded with Op.Pad zeros (after normalisation) on each side, cropped at (dy, dx), mirrored left to right if flip. (dy, dx) = (Pad, Pad) is the image itself.
+	View Kind = iota + 1
+
+	// ConvForward: x [M][C][H][W], w [K][C][R][R] -> y [M][K][Ho][Wo]. Cross-correlation, R odd, zero padding R/2, stride Op.Stride; Ho = (H-1)/Stride+1.
+	// Each inner product is one chain over (c, r, s) in that order, from 0.
+	ConvForward
+	// ConvDataGrad: dy [M][K][Ho][Wo], w [K][C][R][R] -> dx [M][C][H][W]. One chain over (k, r, s).
+	ConvDataGrad
+	// ConvWeightGrad: x [M][C][H][W], dy [M][K][Ho][Wo] -> dw [K][C][R][R] per group.
+	ConvWeightGrad
+	// ConvSquares: x, dy as ConvWeightGrad -> q [M], added to: q_i += ||dw of image i alone||^2.
+	ConvSquares
+
+	// NormStats: x [M][C][H][W] -> mean [C] per group, variance [C] per group (biased), record [2][C] per group (mean, then unbiased variance; not strided by GroupStride when it is a bucket's: see Op.RecordStride). Two passes: the variance is about the mean.
+	NormStats
+	// NormSums, for statistics over the whole batch: x, shift [C] -> sums [2][C] per group: sum of (x - shift), sum of (x - shift)^2.
+	NormSums
+	// NormFinish: sums [2][C] over Op.Count elements a channel, shift [C] -> mean [C], variance [C] (each the same for all G groups, dense [G][C]), record [2][C] per group (RecordStride): (mean, unbiased variance).
+	NormFinish
+	// NormForward: x, mean [C] per group, variance [C] per group, gamma [C], beta [C] -> y. y = gamma (x - mean)/sqrt(variance + Epsilon) + beta. GroupStride is that of mean and variance: 0 dense, -1 one part shared by all groups (running statistics).
+	NormForward
+	// NormGradSums: dy, x, mean per group dense, variance per group dense -> dgamma [C] per group, dbeta [C] per group. dgamma = sum dy xhat, dbeta = sum dy.
+	NormGradSums
+	// NormDataGrad: dy, x, mean, variance (dense), gamma [C], dgamma, dbeta (GroupStride; -1: one part shared by all groups) -> dx. dx = gamma/sqrt(variance+Epsilon) (dy - dbeta/Count - xhat dgamma/Count); Count is the elements a channel that the statistics are over.
+	NormDataGrad
+	// NormEvalDataGrad: dy, variance [C], gamma [C] -> dx. Statistics are constants: dx = gamma/sqrt(variance+Epsilon) dy.
+	NormEvalDataGrad
+	// NormSquares: dy, x, mean [C], variance [C] -> q [M], added to: ||dgamma of image i||^2 + ||dbeta of image i||^2.
+	NormSquares
+
+	// ReLU: x -> y, Op.Len() elements. In place allowed. NaN stays NaN.
+	ReLU
+	// ReLUGrad: dy, y (ReLU's output) -> dx = dy where y > 0 else 0. dx may be dy.
+	ReLUGrad
+	// Add: a, b -> y = a + b, Op.Len() elements. y may be a or b.
+	Add
+
+	// ShortcutForward (option A): x [M][C][H][W] -> y [M][K][Ho][Wo]: every Stride-th row and column, (K-C)/2 channels of zeros in front and K-C-(K-C)/2 behind.
+	ShortcutForward
+	// ShortcutGrad: dy -> dx, zero where nothing was taken.
+	ShortcutGrad
+
+	// PoolForward: x [M][C][H][W] -> y [M][C], the mean over H and W.
+	PoolForward
+	// PoolGrad: dy [M][C] -> dx [M][C][H][W].
+	PoolGrad
+
+	// LinearForward: x [M][C], w [K][C], b [K] -> y [M][K]. (H = W = 1; an image is C numbers.)
+	LinearForward
+	// LinearDataGrad: dy [M][K], w -> dx [M][C].
+	LinearDataGrad
+	// LinearWeightGrad: x, dy -> dw [K][C] per group.
+	LinearWeightGrad
+	// LinearBiasGrad: dy -> db [K] per group.
+	LinearBiasGrad
+	// LinearSquares: x, dy -> q [M], added to: ||dw of image i||^2 + ||db of image i||^2.
+	LinearSquares
+
+	// QuadraticForward: f [M][K], y [M][K] -> loss [1] per group: Scale/2 sum ||f - y||^2 over the group. Scale is weight/B, B the whole batch.
+	QuadraticForward
+	// QuadraticGrad: f, y -> df [M][K] = Scale (f - y).
+	QuadraticGrad
+	// KDForward: f, y -> loss [1] per group: Scale T^2 sum KL(softmax(y/T) || softmax(f/T)).
+	KDForward
+	// KDGrad: f, y -> df = Scale T (softmax(f/T) - softmax(y/T)).
+	KDGrad
+	// CEForward: f, labels Int [M] -> loss [1] per group: Scale sum -log softmax(f)[label].
+	CEForward
+	// CEGrad: f, labels -> df = Scale (softmax(f) - onehot(label)).
+	CEGrad
+	// Correct: f, labels -> correct [1] per group: images whose first greatest logit is the label's; a NaN logit makes the image wrong.
+	Correct
+
+	// OneHot: -> df [M][K]: 1 at class Op.Class, 0 elsewhere.
+	OneHot
+	// Zero: -> y = 0, Op.Len() elements.
+	Zero
+
+	// SGD, Op.Len() elements: theta, v, g, lr [1] -> theta, v in place. v = Momentum v + (g + WeightDecay theta); theta = theta - lr v.
+	SGD
+	// RunningAverage, Op.Len() elements: r, s -> r in place: r = (1 - Momentum) r + Momentum (Scale s).
+	RunningAverage
+)
+
+// Op is a kernel's description: comparable, so that equal ops share one kernel. Fields that a Kind does not mention are zero.
+type Op struct {
+	Kind         Kind
+	Groups       int // G
+	N            int // images of a group
+	C, H, W      int // of the forward op's input; elementwise ops: an image's elements are C*H*W
+	K            int // output channels, features or classes
+	R            int // height and width of a convolution's window
+	Stride       int // of a convolution or a shortcut
+	Pad          int // of a View
+	GroupStride  int // see Kind
+	RecordStride int // elements between the groups' parts of a NormStats or NormFinish record; 0: dense
+	Count        int // elements a channel that statistics are over
+	Class        int // of a OneHot
+	Epsilon      float64
+	Scale        float64
+	Temperature  float64
+	Momentum     float64
+	WeightDecay  float64
+}
+
+// Len is the elements of an elementwise op: Groups*N*C*H*W.
+func (o Op) Len() int { return o.Groups * o.N * o.C * o.H * o.W }
+
+// OutH is the output height of a convolution or shortcut.
+func (o Op) OutH() int { return (o.H-1)/o.Stride + 1 }
+
+// OutW is the output width of a convolution or shortcut.
+func (o Op) OutW() int { return (o.W-1)/o.Stride + 1 }
+
+// Elementwise is the shape of an elementwise op over n elements.
+func Elementwise(k Kind, n int) Op { return Op{Kind: k, Groups: 1, N: 1, C: n, H: 1, W: 1} }
+
+// String names the op and its shapes for people.
+func (o Op) String() string {
+	s := fmt.Sprintf("%v %dx%dx%dx%dx%d", o.Kind, o.Groups, o.N, o.C, o.H, o.W)
+	if o.K > 0 {
+		s += fmt.Sprintf(" to %d", o.K)
+	}
+	if o.R > 0 {
+		s += fmt.Sprintf(", window %d", o.R)
+	}
+	if o.Stride > 1 {
+		s += fmt.Sprintf(", stride %d", o.Stride)
+	}
+	return s
+}
+
+var kindNames = [...]string{"none", "View", "ConvForward", "ConvDataGrad", "ConvWeightGrad", "ConvSquares",
+	"NormStats", "NormSums", "NormFinish", "NormForward", "NormGradSums", "NormDataGrad", "NormEvalDataGrad", "NormSquares",
+	"ReLU", "ReLUGrad", "Add", "ShortcutForward", "ShortcutGrad", "PoolForward", "PoolGrad",
+	"LinearForward", "LinearDataGrad", "LinearWeightGrad", "LinearBiasGrad", "LinearSquares",
+	"QuadraticForward", "QuadraticGrad", "KDForward", "KDGrad", "CEForward", "CEGrad", "Correct", "OneHot", "Zero", "SGD", "RunningAverage"}
+
+// Kinds are all kinds, in order: a suite runs each.
+func Kinds() []Kind {
+	ks := make([]Kind, 0, len(kindNames)-1)
+	for k := View; int(k) < len(kindNames); k++ {
+		ks = append(ks, k)
+	}
+	return ks
+}
+
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
