@@ -14,8 +14,8 @@ func follow(s State) Decision {
 			silent = append(silent, t.ID)
 		}
 	}
-	if why := cause(s); why != "" {
-		d := Decision{Phase: Failed, Reason: why, Stop: true, Over: len(silent) == 0}
+	if why, temporary := cause(s); why != "" {
+		d := Decision{Phase: Failed, Reason: why, Temporary: temporary, Stop: true, Over: len(silent) == 0}
 		if !d.Over && s.Patience > 0 && s.Ordered >= s.Patience {
 			d.Over = true
 			d.Reason += fmt.Sprintf("; %s did not stop within %v", strings.Join(silent, ", "), s.Patience)
@@ -52,28 +52,37 @@ func missing(m Member, present []Member) string {
 	return "its etcd lease ended"
 }
 
-// cause is why the generation cannot go on; empty: it can. A process that vanishes is the cause of the failures that its peers
-// report, whatever comes in first; a failure that has its cause in the run itself is the cause of all that follows.
-func cause(s State) string {
+// cause is why the generation cannot go on (empty: it can), and whether it might another time. A process that vanishes is the cause of the
+// failures that its peers report, whatever comes in first; a failure that has its cause in the run itself is the cause of all that follows.
+func cause(s State) (why string, temporary bool) {
+	var failures []Failure
 	for _, f := range s.Failures {
-		if f.Deterministic {
-			return f.text(s)
+		if f.ours() || s.seat(f.ID) != nil {
+			failures = append(failures, f)
 		}
 	}
-	if gone := departures(s); len(gone) > 0 {
+	for _, f := range failures {
+		if f.Deterministic {
+			return f.text(s), false
+		}
+	}
+	if gone := departures(s, len(failures) > 0); len(gone) > 0 {
 		const most = 3
 		if n := len(gone) - most; n > 0 {
 			gone = append(gone[:most], fmt.Sprintf("%d more left", n))
 		}
-		return strings.Join(gone, "; ")
+		return strings.Join(gone, "; "), true
 	}
-	if len(s.Failures) > 0 {
-		return s.Failures[0].text(s)
+	if len(failures) > 0 {
+		return failures[0].text(s), true
 	}
-	return s.Doomed // survivors that stop as they were told to do not mend it
+	if s.Doomed != nil { // survivors that stop as they were told to do not mend it
+		return s.Doomed.Reason, s.Doomed.Temporary
+	}
+	return "", false
 }
 
-func departures(s State) []string {
+func departures(s State, failed bool) []string {
 	var gone []string
 	all := true // trainers have spoken
 	for _, t := range s.Generation.Seats {
@@ -86,7 +95,7 @@ func departures(s State) []string {
 		}
 	}
 	// Nobody asks a teacher after the last iteration's labels, and the iteration in flight of a run that was told to stop may have its own already.
-	unasked := s.Iteration >= s.Iterations || (all || s.StopAsked) && len(s.Failures) == 0
+	unasked := s.Iteration >= s.Iterations || (all || s.StopAsked) && !failed
 	if !s.NeedTeacher || unasked {
 		return gone
 	}
@@ -102,18 +111,23 @@ func departures(s State) []string {
 	return gone
 }
 
+func (f Failure) ours() bool { return f.ID == "" }
+
 func (f Failure) text(s State) string {
-	if f.ID == "" {
+	if f.ours() {
 		return f.Message
 	}
-	if s.Generation != nil {
-		for _, t := range s.Generation.Seats {
-			if t.ID == f.ID {
-				return fmt.Sprintf("trainer %v: %s", t.Member, f.Message)
-			}
+	return fmt.Sprintf("trainer %v: %s", s.seat(f.ID).Member, f.Message)
+}
+
+// seat is a trainer's place in the generation; nil: it has none.
+func (s State) seat(id string) *Seat {
+	for i := range s.Generation.Seats {
+		if s.Generation.Seats[i].ID == id {
+			return &s.Generation.Seats[i]
 		}
 	}
-	return fmt.Sprintf("trainer %s: %s", f.ID, f.Message)
+	return nil
 }
 
 // conclude holds the last words of all trainers against each other.

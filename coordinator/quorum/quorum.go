@@ -64,7 +64,7 @@ type Word struct {
 	Stopped    bool   // before its last iteration
 }
 
-// Failure is why somebody gave up.
+// Failure is why somebody gave up. That of a trainer outside the generation is its own affair.
 type Failure struct {
 	ID            string // of the trainer; empty: the coordinator
 	Message       string // what, where and what to do
@@ -95,7 +95,7 @@ type State struct {
 	Gone       map[string]string // trainers that went without a last word, and how it was noticed, beyond being absent from Present
 	Words      map[string]Word
 	Failures   []Failure // in the order in which they came
-	Doomed     string    // the reason of an earlier decision that the run fails; empty: there was none
+	Doomed     *Decision // an earlier decision that the run fails; nil: there was none
 	StopAsked  bool
 	StopReason string
 	Waited     time.Duration // since the coordinator began to wait
@@ -118,6 +118,8 @@ type Decision struct {
 	Stop bool
 	// Refused are to be sent away, by id.
 	Refused []Refusal
+	// Temporary is set for Failed where a retry may succeed: a process was lost, or did not come in time.
+	Temporary bool
 	// Over is set once nobody is left to hear from: the phase and the reason are final.
 	Over bool
 }
@@ -146,8 +148,8 @@ func gather(s State) Decision {
 	trainers, teachers, refused := admit(s)
 	d := Decision{Phase: Waiting, Refused: refused}
 	switch {
-	case len(s.Failures) > 0:
-		d.Phase, d.Reason, d.Over = Failed, s.Failures[0].text(s), true
+	case slices.ContainsFunc(s.Failures, Failure.ours):
+		d.Phase, d.Reason, d.Over = Failed, s.Failures[slices.IndexFunc(s.Failures, Failure.ours)].Message, true
 		return d
 	case s.StopAsked:
 		d.Phase, d.Reason, d.Over = Stopped, "stopped before it began: "+s.StopReason, true
@@ -171,7 +173,7 @@ func gather(s State) Decision {
 		d.Reason += "; refused: " + r.Reason
 	}
 	if s.WaitTimeout > 0 && s.Waited >= s.WaitTimeout {
-		d.Phase, d.Over = Failed, true
+		d.Phase, d.Over, d.Temporary = Failed, true, true
 		d.Reason = fmt.Sprintf("gave up after %v of %s; start what is missing and try again", s.WaitTimeout, d.Reason)
 	}
 	return d

@@ -122,7 +122,7 @@ func show(s *State, d Decision) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n", d.Phase, d.Reason)
 	if d.Phase == Failed {
-		s.Doomed = d.Reason
+		s.Doomed = &d
 	}
 	if g := d.Generation; g != nil {
 		s.Generation = g
@@ -139,6 +139,9 @@ func show(s *State, d Decision) string {
 	}
 	for _, r := range d.Refused {
 		fmt.Fprintf(&b, "send %s away: %s\n", r.ID, r.Reason)
+	}
+	if d.Temporary {
+		b.WriteString("a retry may succeed\n")
 	}
 	if d.Over {
 		b.WriteString("over\n")
