@@ -13,6 +13,7 @@ var storageTypes = map[global]string{
 }
 
 const (
+	rebuildTensorV1  global = "torch._utils._rebuild_tensor" // before 0.4
 	rebuildTensor    global = "torch._utils._rebuild_tensor_v2"
 	rebuildParameter global = "torch._utils._rebuild_parameter"
 	orderedDict      global = "collections.OrderedDict"
@@ -89,7 +90,7 @@ func (m *machine) call(op byte) error {
 
 func (m *machine) global(module, name string) error {
 	g := global(module + "." + name)
-	if _, ok := storageTypes[g]; !ok && g != rebuildTensor && g != rebuildParameter && g != orderedDict {
+	if _, ok := storageTypes[g]; !ok && g != rebuildTensorV1 && g != rebuildTensor && g != rebuildParameter && g != orderedDict {
 		if !printable(string(g)) {
 			g = "something without a printable name"
 		}
@@ -119,7 +120,7 @@ func (m *machine) reduce() error {
 		if t, ok := args[0].(*view); ok {
 			return m.push(t)
 		}
-	case function == rebuildTensor && len(args) >= 4: // (storage, offset, shape, stride, requires_grad, backward_hooks, ...)
+	case (function == rebuildTensorV1 || function == rebuildTensor) && len(args) >= 4: // (storage, offset, shape, stride, requires_grad, backward_hooks, ...)
 		s, ok := args[0].(*storage)
 		offset, okay := args[1].(int64)
 		shape, err := intsOf(args[2])
