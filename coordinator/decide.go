@@ -136,7 +136,9 @@ func (c *Coordinator) conclude(d quorum.Decision) {
 	}
 	if err := c.record.end(s.result, rate); err != nil {
 		c.log.Error("the result of the run cannot be recorded", "error", err)
-		s.result.Reason += fmt.Sprintf("; and the result could not be recorded: %v", err)
+		if !s.unrecorded { // else the reason says so already
+			s.result.Reason += fmt.Sprintf("; and the result could not be recorded: %v", err)
+		}
 	}
 	close(c.over)
 }

@@ -71,8 +71,13 @@ func (l *ledger) add(rank int, r *ditherv1.IterationRecord) (*wholeIteration, er
 		if q == nil {
 			continue
 		}
-		if what := difference(q, r); what != "" {
-			return nil, fmt.Errorf("the trainers disagree at iteration %d: %s (%v and %v)", k, what, l.seats[other].Member, seat.Member)
+		lower, higher := rank, other
+		one, two := r, q
+		if other < rank { // named by rank, whoever came first
+			lower, higher, one, two = other, rank, q, r
+		}
+		if what := difference(one, two); what != "" {
+			return nil, fmt.Errorf("the trainers disagree at iteration %d: %s (%v and %v)", k, what, l.seats[lower].Member, l.seats[higher].Member)
 		}
 		break // those that came before agree with each other
 	}

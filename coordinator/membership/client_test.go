@@ -136,8 +136,8 @@ func TestAnEmbeddedEtcdLeavesNothingBehind(t *testing.T) {
 		if err := e.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, err := os.Stat(filepath.Join(dir, "member")); !os.IsNotExist(err) {
-			t.Errorf("its data is still there: %v", err)
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("its folder is still there: %v", err)
 		}
 	}
 }
