@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -265,6 +266,9 @@ func (c *Coordinator) shutDown() error {
 	} else {
 		errs = append(errs, c.listener.Close())
 	}
+	if c.embedded != nil && c.cancel != nil {
+		c.awaitLeaving()
+	}
 	if c.lead != nil {
 		bound, cancel := context.WithTimeout(context.Background(), graceful)
 		_ = c.lead.Resign(bound) // else its lease ends by itself
@@ -280,6 +284,23 @@ func (c *Coordinator) shutDown() error {
 		errs = append(errs, c.embedded.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// awaitLeaving gives those who are through the time to leave an etcd that ends with this process.
+func (c *Coordinator) awaitLeaving() {
+	c.mu.Lock()
+	over, gone := c.state.result != nil, c.state.gone
+	c.mu.Unlock()
+	if !over {
+		return
+	}
+	bound, cancel := context.WithTimeout(context.Background(), graceful)
+	defer cancel()
+	for members := range c.registry.WatchMembers(bound) {
+		if !slices.ContainsFunc(members, func(m *ditherv1.Member) bool { _, dead := gone[m.GetId()]; return !dead }) {
+			return
+		}
+	}
 }
 
 // wake has the state looked at again.

@@ -18,6 +18,7 @@ import (
 
 const (
 	connectTimeout = 5 * time.Second        // for the first answer of an etcd
+	leaveTimeout   = 2 * time.Second        // for a lease to be given back
 	retryAfter     = 250 * time.Millisecond // between reads of an etcd that does not answer
 )
 
@@ -74,11 +75,15 @@ func (c *Client) session(ctx context.Context, ttl time.Duration) (*concurrency.S
 	return concurrency.NewSession(c.etcd, concurrency.WithLease(grant.ID), concurrency.WithTTL(int(seconds)))
 }
 
-// end gives a session's lease back, within the context.
+// end gives a session's lease back. An etcd that is gone is not waited for: the lease ends by itself.
 func (c *Client) end(ctx context.Context, s *concurrency.Session) error {
 	s.Orphan()
-	_, err := c.etcd.Revoke(ctx, s.Lease())
-	return err
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
+	if _, err := c.etcd.Revoke(ctx, s.Lease()); err != nil {
+		return fmt.Errorf("leaving run %q: %w", c.run, err)
+	}
+	return nil
 }
 
 // Join implements Registry.

@@ -11,6 +11,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
+
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
 func TestMain(m *testing.M) {
@@ -139,5 +141,39 @@ func TestAnEmbeddedEtcdLeavesNothingBehind(t *testing.T) {
 		if _, err := os.Stat(dir); !os.IsNotExist(err) {
 			t.Errorf("its folder is still there: %v", err)
 		}
+	}
+}
+
+// An etcd that ends does not wait for its clients, and its clients do not wait for it.
+func TestAnEtcdThatEnds(t *testing.T) {
+	t.Parallel()
+	e := startEtcd(t)
+	c, err := Connect(t.Context(), e.Endpoints(), "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, err := c.Join(t.Context(), &ditherv1.Member{Id: "x", Role: "trainer"}, ttl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	watch := c.WatchMembers(ctx)
+	until(t, "x", watch, having("trainer/x"))
+	began := time.Now()
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 4*time.Second { // a few ms; 6 s where it waits for the watch
+		t.Errorf("it took %v to end", took)
+	}
+	if err := lease.Leave(t.Context()); err == nil || !strings.Contains(err.Error(), `leaving run "r"`) {
+		t.Errorf("leaving an etcd that is gone: %v", err)
+	}
+	closed(t, "Lost of the lease that was left", lease.Lost())
+	cancel()
+	for range watch {
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,7 @@ import (
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/storage/wal"
+	"google.golang.org/grpc"
 )
 
 const embedTimeout = 20 * time.Second // for a start; usually well below one
@@ -29,6 +31,7 @@ type Embedded struct {
 	dir       string
 	server    *embed.Etcd
 	endpoints []string
+	hangUp    context.CancelFunc // ends the clients' streams
 	close     sync.Once
 }
 
@@ -66,11 +69,23 @@ func Embed(dir string, o EmbedOptions) (*Embedded, error) {
 	cfg.LogLevel = "warn"
 	cfg.LogOutputs = []string{filepath.Join(dir, "etcd.log")}
 
+	// Its clients watch for as long as they live, and etcd would wait 6 s for them to leave before it ends.
+	open, hangUp := context.WithCancel(context.Background())
+	cfg.GRPCAdditionalServerOptions = []grpc.ServerOption{grpc.ChainStreamInterceptor(
+		func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+			ctx, cancel := context.WithCancel(stream.Context())
+			defer cancel()
+			stop := context.AfterFunc(open, cancel)
+			defer stop()
+			return handle(srv, &boundStream{stream, ctx})
+		})}
+
 	server, err := embed.StartEtcd(cfg)
 	if err != nil {
+		hangUp()
 		return nil, fmt.Errorf("starting etcd in %s: %w", dir, err)
 	}
-	e := &Embedded{dir: dir, server: server}
+	e := &Embedded{dir: dir, server: server, hangUp: hangUp}
 	select {
 	case <-server.Server.ReadyNotify():
 	case err := <-server.Err():
@@ -90,6 +105,14 @@ func Embed(dir string, o EmbedOptions) (*Embedded, error) {
 	return e, nil
 }
 
+// boundStream is a stream that ends with a context of ours too.
+type boundStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *boundStream) Context() context.Context { return s.ctx }
+
 // Endpoints are the addresses for clients, HOST:PORT.
 func (e *Embedded) Endpoints() []string { return e.endpoints }
 
@@ -97,6 +120,7 @@ func (e *Embedded) Endpoints() []string { return e.endpoints }
 func (e *Embedded) Close() error {
 	var err error
 	e.close.Do(func() {
+		e.hangUp()
 		e.server.Close()
 		// An etcd that is told to end logs errors of its own about that: after an orderly end nothing in its log is worth keeping.
 		err = errors.Join(os.RemoveAll(filepath.Join(e.dir, "member")), os.Remove(filepath.Join(e.dir, "etcd.log")))

@@ -62,7 +62,7 @@ type Lease struct {
 // Lost is closed once the place is no longer held: the lease ran out, or it was left. Who did not leave must stop working: others take it for dead.
 func (l *Lease) Lost() <-chan struct{} { return l.lost }
 
-// Leave gives the place up at once.
+// Leave gives the place up at once. Where etcd does not answer within 2 s it is left to its lease's end, and an error says so.
 func (l *Lease) Leave(ctx context.Context) error { return l.leave(ctx) }
 
 // Leadership is a coordinator's right to write generations.
