@@ -128,12 +128,11 @@ func (v *Variable) ReadBytes(p []byte) error {
 	if int64(len(p)) > v.left {
 		return fmt.Errorf("%w: variable %q has %d values left, and %d were asked for", ErrFormat, v.Name, v.left, len(p))
 	}
-	what := fmt.Sprintf("the values of variable %q", v.Name)
 	if v.kind == miUint8 {
 		if _, err := io.ReadFull(v.body, p); err != nil {
-			return cut(err, what)
+			return cut(err, v.values())
 		}
-	} else if err := v.convert(p, what); err != nil {
+	} else if err := v.convert(p); err != nil {
 		return err
 	}
 	v.left -= int64(len(p))
@@ -143,27 +142,27 @@ func (v *Variable) ReadBytes(p []byte) error {
 	// Only padding may follow; reading past it makes zlib compare its checksum.
 	switch _, err := io.CopyN(io.Discard, v.body, 8); err {
 	case nil:
-		return fmt.Errorf("%w: more bytes follow %s", ErrFormat, what)
+		return fmt.Errorf("%w: more bytes follow %s", ErrFormat, v.values())
 	case io.EOF:
 		return nil
 	default:
-		return cut(err, what)
+		return cut(err, v.values())
 	}
 }
 
 // convert is ReadBytes for values that are not stored as bytes.
-func (v *Variable) convert(p []byte, what string) error {
+func (v *Variable) convert(p []byte) error {
 	size := sizes[v.kind]
 	buf := make([]byte, 512*size)
 	for len(p) > 0 {
 		n := min(len(p), 512)
 		if _, err := io.ReadFull(v.body, buf[:n*size]); err != nil {
-			return cut(err, what)
+			return cut(err, v.values())
 		}
 		for i := range n {
 			x, ok := v.value(buf[i*size:])
 			if !ok {
-				return fmt.Errorf("%w: %s are not all whole numbers from 0 to 255", ErrFormat, what)
+				return fmt.Errorf("%w: %s are not all whole numbers from 0 to 255", ErrFormat, v.values())
 			}
 			p[i] = x
 		}
@@ -171,6 +170,8 @@ func (v *Variable) convert(p []byte, what string) error {
 	}
 	return nil
 }
+
+func (v *Variable) values() string { return fmt.Sprintf("the values of variable %q", v.Name) }
 
 // value is the stored number at b's start if it is a whole number in 0..255.
 func (v *Variable) value(b []byte) (byte, bool) {
