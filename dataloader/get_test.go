@@ -75,7 +75,7 @@ func goodArchive(t *testing.T) []byte {
 type home struct {
 	*httptest.Server
 	content []byte
-	cut     []int // the n-th request gets so many bytes and is then cut; 0, or none left: all
+	cut     []int // the n-th request gets so many bytes (-1: none) and is then cut; 0, or none left: all
 	deaf    bool  // to Range
 
 	mu     sync.Mutex
@@ -101,8 +101,8 @@ func (h *home) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.deaf {
 		r.Header.Del("Range")
 	}
-	if n < len(h.cut) && h.cut[n] > 0 {
-		w = &cutter{w, h.cut[n]}
+	if n < len(h.cut) && h.cut[n] != 0 {
+		w = &cutter{w, max(h.cut[n], 0)}
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(h.content))
 }
@@ -213,8 +213,21 @@ func TestGetGoesOnNextTime(t *testing.T) {
 	}
 }
 
-// A server that is cut again and again without a byte is given up, and what came before is kept.
+// A server that is cut without a byte more is given up, and what came before is kept.
 func TestGetGivesUp(t *testing.T) {
+	content := goodArchive(t)
+	h := serve(t, &home{content: content, cut: []int{700, -1}})
+	dir := t.TempDir()
+	err := small(content).get(t.Context(), dir, h.options())
+	if !errors.Is(err, ErrDownload) || !strings.Contains(err.Error(), "after 700 of "+strconv.Itoa(len(content))) || len(h.ranges) != 2 {
+		t.Errorf("after %d requests: %v", len(h.ranges), err)
+	}
+	if part, err := os.ReadFile(filepath.Join(dir, "small.tar.gz.part")); err != nil || !bytes.Equal(part, content[:700]) {
+		t.Errorf("%d bytes kept (%v), want 700", len(part), err)
+	}
+}
+
+func TestGetCancelled(t *testing.T) {
 	content := goodArchive(t)
 	h := serve(t, &home{content: content, cut: []int{700}})
 	dir := t.TempDir()
