@@ -42,7 +42,7 @@ var arrows = []arrow{
 
 	{"coordinator/quorum", nil},
 	{"coordinator/runlog", nil},
-	{"coordinator/membership", nil},
+	{"coordinator/membership", []string{"proto/..."}},
 	{"coordinator/study", []string{"proto/...", "coordinator/runlog"}},
 	{"coordinator/report", []string{"coordinator/runlog"}},
 	{"coordinator/dashboard", []string{"coordinator/runlog"}},
