@@ -83,8 +83,12 @@ func (c *console) show(bar io.Writer) {
 	c.bar = bar
 }
 
-// terminal says whether a person is likely to watch.
+// terminal says whether a person is likely to watch. A terminal without a size, as some job runners make, shows no bar.
 func (c *console) terminal() bool {
 	f, ok := c.out.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	if !ok {
+		return false
+	}
+	width, height, err := term.GetSize(int(f.Fd()))
+	return err == nil && width > 0 && height > 0
 }

@@ -55,11 +55,11 @@ func newProgress(w io.Writer, title string, total int, now func() time.Time) *Pr
 		p.console = c
 		p.bars = mpb.New(mpb.WithOutput(c.out), mpb.WithWidth(40))
 		p.bar = p.bars.AddBar(int64(p.total),
-			mpb.PrependDecorators(decor.Name(title+" ")),
+			mpb.PrependDecorators(decor.Name(title)),
 			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
 				p.mu.Lock()
 				defer p.mu.Unlock()
-				return " " + p.state()
+				return p.state()
 			})))
 		c.show(p.bars)
 	}

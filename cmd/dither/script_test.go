@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -19,9 +20,30 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain makes this test binary be dither as well, for the scripts.
+// TestMain makes this test binary be dither as well, for the scripts, and a program that only shows progress.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dither": main})
+	testscript.Main(m, map[string]func(){"dither": main, "show-progress": showProgress})
+}
+
+// showProgress does 3 of 4 steps with a line after them, then all of 4, on standard error or the file that it is given.
+func showProgress() {
+	out := os.Stderr
+	if len(os.Args) > 1 {
+		var err error
+		if out, err = os.OpenFile(os.Args[1], os.O_RDWR, 0); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	a := newApp(os.Stdout, out)
+	p := a.progress("given up", 4)
+	p.Set(3, "loss 0.5")
+	fmt.Fprintln(a.stderr, "a line")
+	p.Done()
+	p = a.progress("complete", 4)
+	p.Set(4, "")
+	p.Done()
+	fmt.Fprintln(a.stderr, "the last line")
 }
 
 // TestScripts runs the real command line by the scripts in testdata.
