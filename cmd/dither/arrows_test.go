@@ -28,7 +28,8 @@ var arrows = []arrow{
 	{"noise/philox", nil},
 	{"noise/elementary", nil},
 	{"noise", []string{"noise/philox", "noise/elementary", "proto/..."}},
-	{"dataloader", []string{"noise/philox", "proto/..."}},
+	{"dataloader/matfile/...", []string{"dataloader/matfile/..."}},
+	{"dataloader", []string{"dataloader/matfile", "noise/philox", "proto/..."}},
 
 	{"trainer/kernel/...", []string{"noise/elementary", "trainer/kernel/..."}},
 	{"trainer/model", []string{"trainer/kernel"}},
