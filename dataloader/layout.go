@@ -2,6 +2,7 @@ package dataloader
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -98,3 +99,6 @@ func Archives() []Archive {
 	}
 	return all
 }
+
+// files are those of both splits.
+func (l *layout) files() []file { return slices.Concat(l.train, l.test) }
