@@ -29,7 +29,7 @@ var arrows = []arrow{
 	{"noise/elementary", nil},
 	{"noise", []string{"noise/philox", "noise/elementary", "proto/..."}},
 	{"dataloader/matfile/...", []string{"dataloader/matfile/..."}},
-	{"dataloader", []string{"dataloader/matfile", "noise/philox", "proto/..."}},
+	{"dataloader", []string{"dataloader/matfile/...", "noise/philox", "proto/..."}},
 
 	{"trainer/kernel/...", []string{"noise/elementary", "trainer/kernel/..."}},
 	{"trainer/model", []string{"trainer/kernel"}},
