@@ -99,7 +99,7 @@ func appendWallTime(b []byte, now time.Time) []byte {
 }
 
 func appendStep(now time.Time, step uint32) []byte {
-	return binary.AppendUvarint(append(appendWallTime(nil, now), 2<<3|0), uint64(step))
+	return binary.AppendUvarint(append(appendWallTime(nil, now), 2<<3), uint64(step))
 }
 
 func appendBytes[T string | []byte](b []byte, field byte, v T) []byte {

@@ -268,7 +268,7 @@ func TestInferAndMatch(t *testing.T) {
 		{with("bn1.bias", nil), "it has a tensor bn1.bias [16], which the network has not"},
 		{with("bn2.bias", []int{4}), "it has no tensor bn2.bias [4]"},
 		{with("bn1.bias", []int{4}), "tensor bn1.bias has shape [16], not [4]"},
-		{map[string][]int{"linear.weight": {10, 4}}, "it is a resnet8, not a mlp"},
+		{map[string][]int{"linear.weight": {10, 4}}, "it is a resnet8, not an mlp"},
 	} {
 		if err := c.Match(test.want); !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), test.text) {
 			t.Errorf("%v, not %q", err, test.text)

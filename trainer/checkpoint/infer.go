@@ -79,7 +79,7 @@ func (c *Checkpoint) Match(want map[string][]int) error {
 	have := c.shapes()
 	if a, err := infer(have); err == nil {
 		if b, err := infer(want); err == nil && a != b {
-			return fmt.Errorf("it is a %s, not a %s: %w", a.against(b), b.against(a), ErrMismatch)
+			return fmt.Errorf("it is %s, not %s: %w", a.against(b), b.against(a), ErrMismatch)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
@@ -101,7 +101,10 @@ func (c *Checkpoint) Match(want map[string][]int) error {
 
 // against names n by what tells it from other.
 func (n network) against(other network) string {
-	text := n.model
+	text := "a " + n.model
+	if n.model == "mlp" {
+		text = "an mlp"
+	}
 	if n.model != other.model {
 		return text
 	}

@@ -1,0 +1,133 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+)
+
+// most is the elements above which a shape is taken for a mistake; products below it can't overflow.
+const most = 1 << 40
+
+// Check says whether the op's shapes and numbers make sense, whatever the set. Every set's Prepare begins with it; its error wraps ErrUnsupported and names the op.
+func (o Op) Check() error {
+	if o.Kind < View || int(o.Kind) >= len(kindNames) {
+		return fmt.Errorf("%v: no such kind: %w", o, ErrUnsupported)
+	}
+	if why := o.flaw(); why != "" {
+		return fmt.Errorf("%v: %s: %w", o, why, ErrUnsupported)
+	}
+	return nil
+}
+
+// flaw is the first thing wrong with the op, or "".
+func (o Op) flaw() string {
+	if why := o.shapeFlaw(); why != "" {
+		return why
+	}
+	if why := o.numberFlaw(); why != "" {
+		return why
+	}
+	for _, a := range o.Args() {
+		if a.Parts > 1 && a.Stride < a.Part {
+			return fmt.Sprintf("the groups' parts of %s are %d elements apart, fewer than the %d of a part", a.Name, a.Stride, a.Part)
+		}
+		if float64(a.Parts)*float64(a.Stride) > most {
+			return fmt.Sprintf("%s has more than 2^40 elements", a.Name)
+		}
+	}
+	return ""
+}
+
+func (o Op) shapeFlaw() string {
+	images, logits := o.Kind != NormFinish, false
+	switch o.Kind {
+	case QuadraticForward, QuadraticGrad, KDForward, KDGrad, CEForward, CEGrad, Correct, OneHot, LinearBiasGrad:
+		logits = true
+	}
+	switch {
+	case o.Groups < 1 || images && o.N < 1:
+		return "Groups and N must be at least 1"
+	case logits && o.K < 1:
+		return "K must be at least 1"
+	case !logits && o.C < 1:
+		return "C must be at least 1"
+	case !logits && images && (o.H < 1 || o.W < 1):
+		return "H and W must be at least 1"
+	}
+	window := 1.0
+	switch o.Kind {
+	case ConvForward, ConvDataGrad, ConvWeightGrad, ConvSquares:
+		if o.K < 1 || o.Stride < 1 {
+			return "K and Stride must be at least 1"
+		}
+		if o.R < 1 || o.R%2 == 0 {
+			return "the window R must be odd"
+		}
+		window = float64(o.R) * float64(o.R)
+	case ShortcutForward, ShortcutGrad:
+		if o.Stride < 1 {
+			return "Stride must be at least 1"
+		}
+		if o.K < o.C {
+			return "a shortcut can't have fewer output than input channels"
+		}
+	case LinearForward, LinearDataGrad, LinearWeightGrad, LinearSquares:
+		if o.K < 1 {
+			return "K must be at least 1"
+		}
+		if o.H != 1 || o.W != 1 {
+			return "H and W of a linear layer must be 1"
+		}
+	case View:
+		if o.Pad < 0 {
+			return "Pad must not be negative"
+		}
+	}
+	shared := o.Kind == NormForward || o.Kind == NormDataGrad
+	if o.GroupStride < 0 && !(shared && o.GroupStride == -1) || o.RecordStride < 0 {
+		return "a negative stride between groups"
+	}
+	if float64(o.Groups)*float64(max(o.N, 1))*float64(max(o.C, 1))*float64(max(o.H, 1))*float64(max(o.W, 1)) > most ||
+		float64(o.Groups)*float64(max(o.N, 1))*float64(max(o.K, 1))*float64(max(o.H, 1))*float64(max(o.W, 1)) > most ||
+		float64(max(o.K, 1))*float64(max(o.C, 1))*window > most {
+		return "more than 2^40 elements"
+	}
+	return ""
+}
+
+func (o Op) numberFlaw() string {
+	for _, v := range []float64{o.Epsilon, o.Scale, o.Temperature, o.Momentum, o.WeightDecay} {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return "Epsilon, Scale, Temperature, Momentum and WeightDecay must be finite"
+		}
+	}
+	switch o.Kind {
+	case NormStats:
+		if o.N*o.H*o.W < 2 {
+			return "an unbiased variance needs two elements a channel or more"
+		}
+	case NormFinish:
+		if o.Count < 2 {
+			return "an unbiased variance needs a Count of 2 or more"
+		}
+	case NormDataGrad:
+		if o.Count < 1 {
+			return "Count must be at least 1"
+		}
+	case KDForward, KDGrad:
+		if o.Temperature <= 0 {
+			return "Temperature must be above 0"
+		}
+	case OneHot:
+		if o.Class < 0 || o.Class >= o.K {
+			return fmt.Sprintf("class %d is not one of %d", o.Class, o.K)
+		}
+	}
+	switch o.Kind {
+	case NormForward, NormGradSums, NormDataGrad, NormEvalDataGrad, NormSquares:
+		if o.Epsilon < 0 {
+			return "Epsilon must not be negative"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,53 @@
+package ref
+
+func (c *call) relu() {
+	x, y := c.Real(0), c.Real(1)
+	for i, v := range x {
+		if v < 0 { // false for NaN, which so stays
+			v = 0
+		}
+		y[i] = v
+	}
+}
+
+func (c *call) reluGrad() {
+	dy, y, dx := c.Real(0), c.Real(1), c.Real(2)
+	for i, v := range dy {
+		if !(y[i] > 0) {
+			v = 0
+		}
+		dx[i] = v
+	}
+}
+
+func (c *call) add() {
+	a, b, y := c.Real(0), c.Real(1), c.Real(2)
+	for i := range y {
+		y[i] = a[i] + b[i]
+	}
+}
+
+func (c *call) zero() { clear(c.Real(0)) }
+
+func (c *call) oneHot() {
+	df := c.Real(0)
+	clear(df)
+	for i := c.Class; i < len(df); i += c.K {
+		df[i] = 1
+	}
+}
+
+func (c *call) sgd() {
+	theta, v, g, lr := c.Real(0), c.Real(1), c.Real(2), c.Real(3)[0]
+	for i := range theta {
+		v[i] = c.Momentum*v[i] + (g[i] + c.WeightDecay*theta[i])
+		theta[i] -= lr * v[i]
+	}
+}
+
+func (c *call) runningAverage() {
+	r, s := c.Real(0), c.Real(1)
+	for i := range r {
+		r[i] = (1-c.Momentum)*r[i] + c.Momentum*(c.Scale*s[i])
+	}
+}
