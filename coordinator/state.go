@@ -26,7 +26,6 @@ type state struct {
 
 	members     []*ditherv1.Member
 	generation  *quorum.Generation
-	teachers    []*ditherv1.Member // of the generation
 	generations uint64
 	begun       time.Time // of the first generation
 	streams     map[*reportStream]struct{}
