@@ -76,7 +76,7 @@ func (set) Prepare(op kernel.Op) (kernel.Kernel, error) {
 	if !ok {
 		return nil, fmt.Errorf("%v: %w", op, kernel.ErrUnsupported)
 	}
-	return &prepared{call{host.NewCall[float64](op, 0)}, run}, nil
+	return &prepared{call{host.NewCall[float64](op)}, run}, nil
 }
 
 type prepared struct {

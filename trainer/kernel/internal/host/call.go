@@ -9,28 +9,28 @@ import (
 // Call is an op with the memory of its present launch.
 type Call[F Real] struct {
 	kernel.Op
-	Args      []kernel.Arg
-	Workspace int // Real elements of scratch
-	mem       []Memory[F]
+	Args    []kernel.Arg
+	Scratch int // Real elements of workspace
+	mem     []Memory[F]
 }
 
 // NewCall is a call of a checked op.
-func NewCall[F Real](op kernel.Op, workspace int) Call[F] {
+func NewCall[F Real](op kernel.Op) Call[F] {
 	args := op.Args()
-	return Call[F]{Op: op, Args: args, Workspace: workspace, mem: make([]Memory[F], len(args)+1)}
+	return Call[F]{Op: op, Args: args, mem: make([]Memory[F], len(args)+1)}
 }
 
 // Bind takes the arguments of a launch, each cut to its length. One that does not fit is a broken invariant. It does not allocate.
 func (c *Call[F]) Bind(args []kernel.Memory) {
 	n := len(c.Args)
-	if c.Workspace > 0 {
+	if c.Scratch > 0 {
 		n++
 	}
 	if len(args) != n {
 		panic(fmt.Sprintf("kernel: %v takes %d arguments, got %d", c.Op, n, len(args)))
 	}
 	for i, arg := range args {
-		m, length, kind := Of[F](arg), c.Workspace, kernel.Real
+		m, length, kind := Of[F](arg), c.Scratch, kernel.Real
 		if i < len(c.Args) {
 			length, kind = c.Args[i].Len(), c.Args[i].Type
 		}

@@ -1,0 +1,128 @@
+package cpu
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+	"github.com/dither-ml/dither/trainer/kernel/internal/host"
+)
+
+// Options of the set.
+type Options struct {
+	Threads int // workers, the launching goroutine being one; 0: as many as Go may use. It never changes a bit.
+}
+
+type set struct{ pool *pool }
+
+// New gives the plain-Go set "generic", of arithmetic "cpu/1". Close ends its workers.
+func New(o Options) (kernel.Set, error) {
+	if o.Threads < 0 {
+		return nil, fmt.Errorf("starting the generic kernels with %d threads: give 1 or more, or 0 for all processors", o.Threads)
+	}
+	if o.Threads == 0 {
+		o.Threads = runtime.GOMAXPROCS(0)
+	}
+	return &set{newPool(o.Threads)}, nil
+}
+
+func (*set) Name() string             { return "generic" }
+func (*set) Arithmetic() string       { return "cpu/1" }
+func (*set) NewStream() kernel.Stream { return host.Stream[float32]{} }
+func (s *set) Close()                 { s.pool.close() }
+
+func (*set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
+	m, err := host.Alloc[float32](t, n)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (s *set) Prepare(op kernel.Op) (kernel.Kernel, error) {
+	if err := op.Check(); err != nil {
+		return nil, err
+	}
+	plan, ok := plans[op.Kind]
+	if !ok {
+		return nil, fmt.Errorf("%v: %w", op, kernel.ErrUnsupported)
+	}
+	k := &prepared{Call: host.NewCall[float32](op), pool: s.pool}
+	plan(k)
+	return k, nil
+}
+
+// plans lay out the steps of a kernel.
+var plans = map[kernel.Kind]func(*prepared){
+	kernel.View:             planView,
+	kernel.ConvForward:      planConvForward,
+	kernel.ConvDataGrad:     planConvDataGrad,
+	kernel.ConvWeightGrad:   planConvWeightGrad,
+	kernel.ConvSquares:      planConvSquares,
+	kernel.NormStats:        planNormStats,
+	kernel.NormSums:         planNormSums,
+	kernel.NormFinish:       planNormFinish,
+	kernel.NormForward:      planNormForward,
+	kernel.NormGradSums:     planNormGradSums,
+	kernel.NormDataGrad:     planNormDataGrad,
+	kernel.NormEvalDataGrad: planNormEvalDataGrad,
+	kernel.NormSquares:      planNormSquares,
+	kernel.ReLU:             planReLU,
+	kernel.ReLUGrad:         planReLUGrad,
+	kernel.Add:              planAdd,
+	kernel.ShortcutForward:  planShortcutForward,
+	kernel.ShortcutGrad:     planShortcutGrad,
+	kernel.PoolForward:      planPoolForward,
+	kernel.PoolGrad:         planPoolGrad,
+	kernel.LinearForward:    planLinearForward,
+	kernel.LinearDataGrad:   planLinearDataGrad,
+	kernel.LinearWeightGrad: planLinearWeightGrad,
+	kernel.LinearBiasGrad:   planLinearBiasGrad,
+	kernel.LinearSquares:    planLinearSquares,
+	kernel.QuadraticForward: planQuadraticForward,
+	kernel.QuadraticGrad:    planQuadraticGrad,
+	kernel.KDForward:        planKDForward,
+	kernel.KDGrad:           planKDGrad,
+	kernel.CEForward:        planCEForward,
+	kernel.CEGrad:           planCEGrad,
+	kernel.Correct:          planCorrect,
+	kernel.OneHot:           planOneHot,
+	kernel.Zero:             planZero,
+	kernel.SGD:              planSGD,
+	kernel.RunningAverage:   planRunningAverage,
+}
+
+// prepared is a kernel: steps, one after the other, each cut into units that any worker may do in any order.
+type prepared struct {
+	host.Call[float32]
+	pool  *pool
+	steps []step
+}
+
+// step is some units of work. Invariant: what a unit computes depends on nothing that another unit of its step writes, nor on the worker, which only says whose scratch is free.
+type step struct {
+	units int
+	work  int // of all units, in nanoseconds or so: little is not worth waking workers for
+	run   func(worker, unit int)
+}
+
+func (k *prepared) add(units, work int, run func(worker, unit int)) {
+	k.steps = append(k.steps, step{units, work, run})
+}
+
+// Workspace implements kernel.Kernel.
+func (k *prepared) Workspace() int { return k.Scratch }
+
+// Launch implements kernel.Kernel: it returns when the work is done.
+func (k *prepared) Launch(_ kernel.Stream, args []kernel.Memory) {
+	k.Bind(args)
+	for i := range k.steps {
+		k.pool.run(&k.steps[i])
+	}
+	k.Release()
+}
+
+// workspace is the elements [from, from+n) of the workspace.
+func (k *prepared) workspace(from, n int) []float32 {
+	return k.Real(len(k.Args))[from : from+n : from+n]
+}

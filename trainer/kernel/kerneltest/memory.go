@@ -1,0 +1,90 @@
+package kerneltest
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+)
+
+// allocations holds that a launch of any kind allocates nothing.
+func allocations(t *testing.T, set kernel.Set) {
+	for _, kind := range kernel.Kinds() {
+		r := rand.New(rand.NewPCG(1, uint64(kind)))
+		op := ops[kind](r)
+		op.Kind = kind
+		l := newLauncher(t, set, op)
+		var args []kernel.Memory
+		for i, d := range values(r, op) {
+			_, inner := l.buffer(l.args[i], d)
+			args = append(args, inner)
+		}
+		if n := l.kernel.Workspace(); n > 0 {
+			args = append(args, l.alloc(kernel.Real, n))
+		}
+		if n := testing.AllocsPerRun(5, func() { l.kernel.Launch(l.stream, args) }); n > 0 {
+			t.Errorf("%s: %v: %v allocations a launch", set.Name(), op, n)
+		}
+		l.sync()
+	}
+}
+
+// memory holds what the contract says of Memory and Stream.
+func memory(t *testing.T, set kernel.Set) {
+	l := &launcher{t: t, set: set, stream: set.NewStream()}
+	for _, kind := range []kernel.Type{kernel.Real, kernel.Byte, kernel.Int} {
+		for _, n := range []int{-1, 1 << 50} {
+			if _, err := set.Alloc(kind, n); err == nil || !strings.Contains(err.Error(), strconv.Itoa(n)) {
+				t.Errorf("%s: Alloc of %d elements gave the error %v, want one that says how many", set.Name(), n, err)
+			}
+		}
+		l.alloc(kind, 0)
+	}
+	m := l.alloc(kernel.Real, 10)
+	got := make([]float32, 10)
+	l.stream.Read(got, m)
+	l.sync()
+	for _, v := range got {
+		if v != 0 {
+			t.Fatalf("%s: new memory holds %v, want zeros", set.Name(), v)
+		}
+	}
+	part := m.Slice(3, 7)
+	l.stream.Write(part, []float32{1, 2, 3, 4})
+	l.stream.Write(part.Slice(1, 2), []float64{9.5})
+	wide := make([]float64, 10)
+	l.stream.Read(wide, m)
+	l.stream.Read(got, m)
+	l.sync()
+	for i, want := range []float64{0, 0, 0, 1, 9.5, 3, 4, 0, 0, 0} {
+		if wide[i] != want || got[i] != float32(want) {
+			t.Errorf("%s: element %d reads as %v and %v, want %v", set.Name(), i, wide[i], got[i], want)
+		}
+	}
+	if h := l.stream.Host(m); h != nil {
+		if h[4] != 9.5 || len(h) != 10 {
+			t.Errorf("%s: the host sees %v", set.Name(), h)
+		}
+		for _, n := range []int{1, 3, 1000, 70000} {
+			if at := uintptr(unsafe.Pointer(&l.stream.Host(l.alloc(kernel.Real, n))[0])); at%64 != 0 {
+				t.Errorf("%s: memory of %d elements is at %#x, want a multiple of 64", set.Name(), n, at)
+			}
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Errorf("%s: another set's memory was taken", set.Name())
+		}
+	}()
+	l.stream.Write(foreign{}, []float32{})
+}
+
+// foreign is memory of no set.
+type foreign struct{}
+
+func (foreign) Type() kernel.Type            { return kernel.Real }
+func (foreign) Len() int                     { return 0 }
+func (foreign) Slice(_, _ int) kernel.Memory { return foreign{} }
