@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,11 +19,50 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/dither-ml/dither/noise"
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
-// TestMain makes this test binary be dither as well, for the scripts, and a program that only shows progress.
+// TestMain makes this test binary be other programs as well, for the scripts: dither, one that only shows progress, one that serves a noise which lies.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dither": main, "show-progress": showProgress})
+	testscript.Main(m, map[string]func(){"dither": main, "show-progress": showProgress, "lying-noise": serveLiar})
+}
+
+// liar claims half of its variance.
+type liar struct{ noise.Noise }
+
+func (l liar) Describe(ctx context.Context) (noise.Description, error) {
+	d, err := l.Noise.Describe(ctx)
+	d.Name, d.Variance = "liar", d.Variance/2
+	return d, err
+}
+
+func serveLiar() {
+	a := newApp(os.Stdout, os.Stderr)
+	a.json = true
+	err := func() error {
+		spec, _, err := noise.Parse("gaussian:sigma2=4")
+		if err != nil {
+			return err
+		}
+		n, err := noise.New(spec, "")
+		if err != nil {
+			return err
+		}
+		l, err := listen("", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		s := newService()
+		ditherv1.RegisterNoiseServiceServer(s, noise.NewServer(liar{n}))
+		if err := a.result(noiseService{Address: l.Addr().String()}, nil); err != nil {
+			return err
+		}
+		return s.serve(context.Background(), l)
+	}()
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(1)
 }
 
 // showProgress does 3 of 4 steps with a line after them, then all of 4, on standard error or the file that it is given.
@@ -172,12 +212,12 @@ func cmdOccupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], l.Addr().String())
 }
 
-// cmdFiles serves a folder over HTTP for as long as the script runs: files VAR DIR
+// cmdFiles serves a folder over HTTP, at the address HOST:PORT that it puts into VAR, for as long as the script runs: files VAR DIR
 func cmdFiles(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: files VAR DIR")
 	}
 	web := httptest.NewServer(http.FileServer(http.Dir(filepath.Clean(ts.MkAbs(args[1])))))
 	ts.Defer(web.Close)
-	ts.Setenv(args[0], web.URL)
+	ts.Setenv(args[0], web.Listener.Addr().String())
 }
