@@ -71,10 +71,10 @@ func check(got, want wire.Chunk) error {
 
 // Chunks of all sizes, between all pairs at once, arrive once each, whole and in order; then every stream ends in good order.
 func testOrder(t *testing.T, connect connector) {
-	const n, count = 3, 40
+	const n, count = 3, 20
 	before := wire.Outstanding()
 	ts := connect(t, n)
-	sizes := []int{1, 2, 3, 10, 511, 512, 513, 5000, 100_000}
+	sizes := []int{1, 2, 3, 10, 511, 512, 513, 5000, 40_000}
 	err := together(2*n*n, func(i int) error {
 		from, to := i/2/n, i/2%n
 		if from == to {
@@ -160,7 +160,7 @@ func testClose(t *testing.T, connect connector) {
 			switch i {
 			case 0:
 				for index := range 10 {
-					if err := ts[closer].Send(other, numbers(closer, other, index, 50_000)); err != nil {
+					if err := ts[closer].Send(other, numbers(closer, other, index, 20_000)); err != nil {
 						return err
 					}
 				}
@@ -176,7 +176,7 @@ func testClose(t *testing.T, connect connector) {
 					if err != nil {
 						return fmt.Errorf("chunk %d: %w", index, err)
 					}
-					if err := check(got, numbers(closer, other, index, 50_000)); err != nil {
+					if err := check(got, numbers(closer, other, index, 20_000)); err != nil {
 						return err
 					}
 				}
@@ -254,7 +254,7 @@ func testReduce(t *testing.T, connect connector) {
 	for _, rs := range [][]Range{{{0, 1}, {1, 2}}, {{0, 3}, {3, 4}, {4, 7}}, equalRanges(6, 4)} {
 		shards := rs[len(rs)-1].End
 		j := job{ranges: rs, options: Options{ChunkFloats: 700}, iterations: 3, waitOrder: []int{1, 2, 0},
-			buckets: [][][]float32{orderSensitive(shards, 20_000, 1), orderSensitive(shards, 3, 2), orderSensitive(shards, 1500, 3)}}
+			buckets: [][][]float32{orderSensitive(shards, 5_000, 1), orderSensitive(shards, 3, 2), orderSensitive(shards, 1500, 3)}}
 		if err := j.run(connect(t, len(rs))); err != nil {
 			t.Fatal(err)
 		}

@@ -190,6 +190,7 @@ func TestMisusePanics(t *testing.T) {
 		"Begin before Wait":   func(r *Reducer) { r.Begin(1); r.Start(0, [][]float32{{1}, {2}, {3}}); r.Begin(2) },
 		"Begin goes back":     func(r *Reducer) { r.Begin(2); r.Begin(1) },
 		"rank":                func(*Reducer) { New(Group{Rank: 2, Ranges: two}, nil, Options{}) },
+		"chunks too large":    func(*Reducer) { New(Group{Ranges: []Range{{0, 1}}}, nil, Options{ChunkFloats: MaxChunkFloats + 1}) },
 		"no transport":        func(*Reducer) { New(Group{Ranges: two}, nil, Options{}) },
 		"a gap in the shards": func(*Reducer) { New(Group{Ranges: []Range{{0, 1}, {2, 3}}}, nil, Options{}) },
 	} {
