@@ -63,11 +63,14 @@ type Group struct {
 
 // Options of a Reducer. They must be the same on every trainer.
 type Options struct {
-	ChunkFloats int // floats of a chunk; 0: DefaultChunkFloats
+	ChunkFloats int // floats of a chunk, at most MaxChunkFloats; 0: DefaultChunkFloats
 }
 
 // DefaultChunkFloats is 256 KiB: large enough that a message's cost is small beside its bytes', small enough that chunks overlap.
 const DefaultChunkFloats = 64 << 10
+
+// MaxChunkFloats is what a message has room for, with its header.
+const MaxChunkFloats = maxMessageBytes / 8
 
 func (g Group) check() {
 	if g.Rank < 0 || g.Rank >= len(g.Ranges) {

@@ -107,7 +107,7 @@ func (t *memoryRank) Send(to int, c wire.Chunk) error {
 		m.due = l.arrival(time.Duration(delay * float64(o.Delay)))
 	}
 	err := t.broken(to)
-	if err == nil && closed(t.left) {
+	if closed(t.left) {
 		err = ErrClosed
 	}
 	if err == nil {

@@ -54,7 +54,7 @@ func New(g Group, t Transport, o Options) *Reducer {
 	if o.ChunkFloats == 0 {
 		o.ChunkFloats = DefaultChunkFloats
 	}
-	if o.ChunkFloats < 0 || (t == nil && len(g.Ranges) > 1) {
+	if o.ChunkFloats < 0 || o.ChunkFloats > MaxChunkFloats || (t == nil && len(g.Ranges) > 1) {
 		panic(fmt.Sprintf("allreduce: chunks of %d floats, %d trainers, transport %v", o.ChunkFloats, len(g.Ranges), t))
 	}
 	shards := g.Ranges[len(g.Ranges)-1].End
@@ -63,11 +63,14 @@ func New(g Group, t Transport, o Options) *Reducer {
 		started: map[uint32]*bucket{}, chunks: map[chunkID]*assembly{}, lanes: make([]*lane, len(g.Ranges)), departed: make([]bool, len(g.Ranges)),
 	}
 	r.progress.L, r.work.L = &r.mu, &r.mu
-	r.goroutines.Go(r.makePartials)
 	for rank := range g.Ranges {
 		if rank != g.Rank {
-			l := newLane(r, rank)
-			r.lanes[rank] = l
+			r.lanes[rank] = newLane(r, rank)
+		}
+	}
+	r.goroutines.Go(r.makePartials)
+	for _, l := range r.lanes {
+		if l != nil {
 			r.goroutines.Go(l.send)
 			r.goroutines.Go(l.receive)
 		}
@@ -126,8 +129,10 @@ func (r *Reducer) Start(id uint32, shards [][]float32) {
 	}
 	*b = bucket{id: id, shards: shards, floats: len(shards[0])}
 	r.started[id] = b
-	r.queue = append(r.queue, b)
-	r.work.Signal()
+	if b.floats > 0 { // else Wait is done before the worker would be
+		r.queue = append(r.queue, b)
+		r.work.Signal()
+	}
 }
 
 // Wait waits for the all-reduce begun by Start(id) and writes the sum over all shards into sum [floats]. An error is final, the same for every Wait: it wraps ErrPeerLost, ErrRefused,

@@ -20,7 +20,7 @@ import (
 // Sizes for bulk: windows so large that a stream never waits for one, and few system calls.
 const (
 	windowBytes     = 16 << 20
-	bufferBytes     = 256 << 10
+	bufferBytes     = 128 << 10
 	maxMessageBytes = 64 << 20
 )
 
