@@ -13,8 +13,8 @@ import (
 // CheckOptions says how much to ask of a noise; a zero field has its default.
 type CheckOptions struct {
 	Seed       uint64 // 1
-	Samples    int    // per iteration, at least 8: 256
-	Iterations int    // at least 2: 64
+	Samples    int    // per iteration, at least 32: 256
+	Iterations int    // at least 8: 64
 	Classes    int    // at least 2: 10
 }
 
@@ -37,13 +37,17 @@ type CheckItem struct {
 	Statistic float64 `json:"statistic"` // deviation in standard errors, or a count of faults; at most 1e9
 }
 
-// standardErrors is what an estimate may be off: of honest noise, one estimate in 16,000 is.
-const standardErrors = 4
+// What an estimate may be off, in standard errors: of honest noise, one estimate in 16,000 is more than 4 off, and the worst of 50 is more than 5
+// off as rarely.
+const (
+	standardErrors      = 4
+	standardErrorsWorst = 5
+)
 
 // Check is the conformance check: it asks n for Samples x Iterations draws and holds them to what n says of itself. Shape, finiteness, independence
 // (between iterations, samples, classes and seeds) and the refusal of bad requests are asked of every noise; unbiasedness, scale and
-// replayability where they are claimed; Eq. 21's mean and values of one that is called symmetric, normal tails of one that is called gaussian. Every
-// estimate may be 4 standard errors off.
+// replayability where they are claimed; Eq. 21's mean and values of one that is called symmetric, normal tails of one that is called gaussian. An
+// estimate over all draws may be 4 standard errors off, the worst of those over parts of them 5.
 //
 // An error says that nothing could be checked: n does not describe itself, the options make no sense (ErrRequest) or ctx is done.
 func Check(ctx context.Context, n Noise, o CheckOptions) (*CheckReport, error) {
@@ -70,7 +74,7 @@ func (o CheckOptions) withDefaults() (CheckOptions, error) {
 		field           *int
 		name            string
 		least, standard int
-	}{{&o.Samples, "samples", 8, 256}, {&o.Iterations, "iterations", 2, 64}, {&o.Classes, "classes", 2, 10}} {
+	}{{&o.Samples, "samples", 32, 256}, {&o.Iterations, "iterations", 8, 64}, {&o.Classes, "classes", 2, 10}} {
 		if *v.field == 0 {
 			*v.field = v.standard
 		}

@@ -65,57 +65,82 @@ func (q *cube) eachCell(f func(row, class int, xs []float64)) {
 
 func (c *checker) row(row int) []float32 { return c.logits[row*c.o.Classes : (row+1)*c.o.Classes] }
 
-// checkMean holds the noise to having no bias where it says so: in each cell, for each class, and over all.
-func (c *checker) checkMean() {
-	worst, where := -1.0, ""
-	look := func(xs []float64, format string, args ...any) {
-		m := momentsOf(xs)
-		if z := off(max(0, math.Abs(m.mean)-c.rounding), math.Sqrt(m.second/m.n)); z > worst {
-			worst, where = z, fmt.Sprintf(format, args...)+fmt.Sprintf(" the mean of what is added is %.4g, %.2f standard errors from 0 (n=%d)", m.mean, z, len(xs))
-		}
-	}
-	c.added.eachCell(func(row, class int, xs []float64) { look(xs, "to class %d of the logits %.4v", class, c.row(row)) })
-	for class := range c.o.Classes {
-		var xs []float64
-		for row := range rows {
-			xs = append(xs, c.added.cell(row, class)...)
-		}
-		look(xs, "to class %d", class)
-	}
-	look(c.added.at, "to all logits")
-	if !c.promise.Unbiased {
-		c.add("unbiased", true, worst, "not claimed; %s", where)
-		return
-	}
-	c.add("unbiased", worst <= standardErrors, worst, "%s", where)
+// worst is the estimate that is furthest off for what it is allowed.
+type worst struct {
+	off, allowed float64 // in standard errors
+	detail       string
 }
 
-// checkScale holds the variance to the one claimed, for each class and over all. Beside 4 standard errors of the variance it may be off by what
-// float32's rounding does to the noise, and by the square of 4 standard errors of the mean.
-func (c *checker) checkScale() {
-	claimed := c.promise.Variance
-	worst, where := -1.0, ""
-	look := func(xs []float64, of string) {
-		m := momentsOf(xs)
-		allowed := c.rounding*(2*math.Sqrt(max(0, claimed))+c.rounding) + standardErrors*standardErrors*claimed/m.n
-		beyond := max(0, math.Abs(m.second-claimed)-allowed)
-		if z := off(beyond, math.Sqrt(max(0, m.fourth-m.second*m.second)/m.n)); z > worst {
-			worst, where = z, fmt.Sprintf("variance %.5g claimed, %.5g found %s, %.2f standard errors apart (n=%d)", claimed, m.second, of, z, len(xs))
-		}
+func (w *worst) look(off, allowed float64, format string, args ...any) {
+	if w.detail == "" || off/allowed > w.off/w.allowed {
+		*w = worst{off, allowed, fmt.Sprintf(format, args...) + fmt.Sprintf(": %.2f standard errors, %v allowed", off, allowed)}
 	}
-	if claimed < 0 {
-		c.add("scale", true, 0, "said to depend on the logits; the variance found over all of them is %.5g", momentsOf(c.added.at).second)
-		return
-	}
-	look(c.added.at, "over all logits")
-	for class := range c.o.Classes {
+}
+
+func (w *worst) ok() bool { return w.off <= w.allowed }
+
+// fewest draws whose mean is near enough to normal, and whose variance well enough known, to be judged as a part.
+const fewest = 100
+
+// eachClass visits what was added to each class.
+func (q *cube) eachClass(f func(class int, xs []float64)) {
+	for class := range q.classes {
 		var xs []float64
 		for row := range rows {
-			xs = append(xs, c.added.cell(row, class)...)
+			xs = append(xs, q.cell(row, class)...)
 		}
-		look(xs, fmt.Sprintf("for class %d", class))
+		f(class, xs)
 	}
-	c.add("scale", worst <= standardErrors, worst, "%s", where)
+}
+
+// checkMean holds the noise to having no bias where it says so: over all, for each class and in each cell.
+func (c *checker) checkMean() {
+	var w worst
+	look := func(xs []float64, allowed float64, format string, args ...any) {
+		m := momentsOf(xs)
+		z := off(max(0, math.Abs(m.mean)-c.rounding), math.Sqrt(max(m.second, c.promise.Variance)/m.n))
+		w.look(z, allowed, "the mean of the %d numbers added to %s is %.4g", len(xs), fmt.Sprintf(format, args...), m.mean)
+	}
+	look(c.added.at, standardErrors, "all logits")
+	c.added.eachClass(func(class int, xs []float64) {
+		if len(xs) >= fewest {
+			look(xs, standardErrorsWorst, "class %d", class)
+		}
+	})
+	c.added.eachCell(func(row, class int, xs []float64) {
+		if len(xs) >= fewest {
+			look(xs, standardErrorsWorst, "class %d of the logits %.4v", class, c.row(row))
+		}
+	})
+	if !c.promise.Unbiased {
+		c.add("unbiased", true, w.off, "not claimed; %s", w.detail)
+		return
+	}
+	c.add("unbiased", w.ok(), w.off, "%s", w.detail)
+}
+
+// checkScale holds the variance to the one claimed, over all and for each class. Beside the standard errors of the variance it may be off by what
+// float32's rounding does to the noise, and by the square of those of the mean.
+func (c *checker) checkScale() {
+	claimed := c.promise.Variance
+	if claimed < 0 {
+		c.add("scale", true, 0, "said to depend on the logits; the variance over all of them is %.5g", momentsOf(c.added.at).second)
+		return
+	}
+	var w worst
+	look := func(xs []float64, allowed float64, of string) {
+		m := momentsOf(xs)
+		beside := c.rounding*(2*math.Sqrt(claimed)+c.rounding) + allowed*allowed*claimed/m.n
+		z := off(max(0, math.Abs(m.second-claimed)-beside), math.Sqrt(max(0, m.fourth-m.second*m.second)/m.n))
+		w.look(z, allowed, "variance %.5g is claimed, and %.5g found among %d numbers added to %s", claimed, m.second, len(xs), of)
+	}
+	look(c.added.at, standardErrors, "all logits")
+	c.added.eachClass(func(class int, xs []float64) {
+		if len(xs) >= 4*fewest {
+			look(xs, standardErrorsWorst, fmt.Sprintf("class %d", class))
+		}
+	})
+	c.add("scale", w.ok(), w.off, "%s", w.detail)
 }
 
 // checkShape holds a noise to what its name says.
@@ -142,7 +167,8 @@ func (c *checker) checkEquation21() {
 			return
 		}
 	}
-	worst, where := -1.0, ""
+	var w worst
+	var pulled, expected, variance, reachAll float64 // the cells' shifts, each weighed by the one expected, in one sum
 	c.added.eachCell(func(row, class int, xs []float64) {
 		y := c.row(row)
 		mean, square, reach := 0.0, 0.0, 0.0
@@ -153,16 +179,26 @@ func (c *checker) checkEquation21() {
 			reach = max(reach, math.Abs(d))
 		}
 		n := float64(len(xs))
-		unit := math.Sqrt(max(0, square-mean*mean)/n) + reach*standardErrors/3/n
 		found := momentsOf(xs).mean
-		difference := found - mean
-		if math.Abs(difference) < 1e-9*reach { // the sums' own rounding
-			difference = 0
-		}
-		if z := off(difference, unit); z > worst {
-			worst, where = z, fmt.Sprintf("class %d of the logits %.4v moves by %.5g, Eq. 21 with p=%v says %.5g, %.2f standard errors apart (n=%d)",
-				class, y, found, p, mean, z, len(xs))
-		}
+		own := max(0, square-mean*mean)
+		w.look(offEq21(found-mean, own/n, reach/n), standardErrorsWorst, "class %d of the logits %.4v moves by %.5g, and Eq. 21 with p=%v says %.5g (n=%d)",
+			class, y, found, p, mean, len(xs))
+		pulled += mean * found
+		expected += mean * mean
+		variance += mean * mean * own / n
+		reachAll = max(reachAll, math.Abs(mean)*reach/n)
 	})
-	c.add("eq21", worst <= standardErrors, worst, "%s", where)
+	if expected > 0 {
+		w.look(offEq21(pulled-expected, variance, reachAll), standardErrors, "the logits move by %.5g times what Eq. 21 with p=%v says", pulled/expected, p)
+	}
+	c.add("eq21", w.ok(), w.off, "%s", w.detail)
+}
+
+// offEq21 is how many standard errors difference is, where its variance is known and no single draw weighs more than reach; what the sums round is
+// none. The standard error is widened by Bernstein's term.
+func offEq21(difference, variance, reach float64) float64 {
+	if math.Abs(difference) < 1e-9*reach {
+		return 0
+	}
+	return off(difference, math.Sqrt(variance)+reach*standardErrors/3)
 }
