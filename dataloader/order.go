@@ -100,3 +100,17 @@ func Split(seed uint64, n int, fraction float64) (train, validation []uint32) {
 	slices.Sort(train)
 	return train, validation
 }
+
+// Subset chooses want of n things by seed, ascending: the first of a permutation drawn for the purpose of a subset. All of them where want >= n.
+func Subset(seed uint64, n, want int) []uint32 {
+	all := make([]uint32, n)
+	for i := range all {
+		all[i] = uint32(i)
+	}
+	if want >= n {
+		return all
+	}
+	chosen := permute(all, seed, philox.Subset, 0)[:want]
+	slices.Sort(chosen)
+	return chosen
+}

@@ -13,8 +13,16 @@ import (
 
 // commands are the subcommands in the order in which help lists them; each lives in a file of its name.
 var commands = []func(*app) *cobra.Command{
+	newRunCommand,
+	newEvalCommand,
+	newReportCommand,
 	newDataCommand,
 	newNoiseCommand,
+	newBenchCommand,
+	newServeCommand,
+	newStatusCommand,
+	newWatchCommand,
+	newStopCommand,
 	newVersionCommand,
 }
 
