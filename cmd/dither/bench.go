@@ -62,6 +62,7 @@ func newBenchStepCommand(a *app) *cobra.Command {
 		if r.Batch < 1 || r.Shards < 1 || r.Steps < 1 || r.Batch%r.Shards != 0 {
 			return badInputf("--batch %d --shards %d --steps %d: all are positive, and the shards divide the batch", r.Batch, r.Shards, r.Steps)
 		}
+		a.warnThreads(r.Threads)
 		t, close, err := benchProgram(r.Model, r.Batch, r.Shards, r.Threads, kernels, loss)
 		if err != nil {
 			return err

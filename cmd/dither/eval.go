@@ -92,6 +92,7 @@ func newEvalCommand(a *app) *cobra.Command {
 		if len(c.Meta.Mean) == set.Channels && len(c.Meta.Std) == set.Channels {
 			e.mean, e.std = c.Meta.Mean, c.Meta.Std
 		}
+		a.warnThreads(threads)
 		if e.kernels, err = openKernels(kernels, threads); err != nil {
 			return err
 		}

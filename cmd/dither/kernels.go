@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"runtime"
 
 	"github.com/dither-ml/dither/trainer/kernel"
@@ -9,6 +10,9 @@ import (
 
 // openKernels is the kernel set of that name with so many threads; 0: one for each processor.
 func openKernels(name string, threads int) (kernel.Set, error) {
+	if threads < 0 {
+		return nil, badInputf("--threads %d: give a positive number, or 0 for one for each processor", threads)
+	}
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
@@ -17,4 +21,11 @@ func openKernels(name string, threads int) (kernel.Set, error) {
 		return cpu.New(cpu.Options{Threads: threads})
 	}
 	return nil, badInputf("there is no kernel set %q here; --kernels takes auto or generic", name)
+}
+
+// warnThreads says that more threads than processors were asked for: it works, and only slows down.
+func (a *app) warnThreads(threads int) {
+	if n := runtime.NumCPU(); threads > n {
+		fmt.Fprintf(a.stderr, "dither: warning: %d threads on %d processors only get in each other's way; say --threads %d or fewer\n", threads, n, n)
+	}
 }

@@ -103,8 +103,8 @@ func newDraft(f *runFlags, specFile string) (*draft, error) {
 	if err := f.applySchedule(s, order.PerEpoch()); err != nil {
 		return nil, err
 	}
-	if f.trainers > s.Shards {
-		return nil, badInputf("%d trainers are more than %d shards, and a trainer without a shard has nothing to do; say --trainers %d or --shards %d", f.trainers, s.Shards, s.Shards, f.trainers)
+	if err := f.checkTrainers(s.Shards); err != nil {
+		return nil, err
 	}
 	d.dir = f.out
 	if d.dir == "" {
@@ -114,6 +114,30 @@ func newDraft(f *runFlags, specFile string) (*draft, error) {
 		return nil, badInputf("the folder %s exists already and a run never writes over another; choose another --out, or go on with it by --resume %s", d.dir, d.dir)
 	}
 	return d, nil
+}
+
+// warn says what was made do with.
+func (d *draft) warn(a *app) {
+	for _, w := range d.data.Warnings {
+		fmt.Fprintln(a.stderr, "dither: warning:", w)
+	}
+	a.warnThreads(int(d.flags.threads))
+}
+
+// teacherPath is the teacher that was asked for: a file, "train" or "none". A spec file of a run's folder has its teacher beside it.
+func (d *draft) teacherPath() string {
+	if d.file.Spec.GetTeacher().GetSha256() != "" && d.beside != "" && !d.flags.set.Changed("teacher") {
+		return filepath.Join(d.beside, teacherName)
+	}
+	return d.flags.teacher
+}
+
+// initPath is the file from which the student starts, where it starts from one.
+func (d *draft) initPath() string {
+	if d.file.Spec.GetInit().GetSha256() != "" && d.beside != "" && !d.flags.set.Changed("init") {
+		return filepath.Join(d.beside, initName)
+	}
+	return d.flags.init
 }
 
 // openData opens a data set and turns its warnings into the user's.

@@ -43,7 +43,7 @@ func newRunCommand(a *app) *cobra.Command {
 		j := &job{app: a, flags: f, interrupted: cmd.Context()}
 		var err error
 		if resume != "" {
-			err = j.resume(resume)
+			err = j.resume(resume, args)
 		} else {
 			err = j.fresh(append(args, "")[0])
 		}
@@ -63,6 +63,7 @@ type job struct {
 	folder      *folder
 	result      *runlog.Result
 	reportPath  string
+	teacherOnly bool // the run trains the teacher of another
 }
 
 // fresh makes a run from the flags and goes through it.
@@ -71,14 +72,12 @@ func (j *job) fresh(specFile string) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range d.data.Warnings {
-		fmt.Fprintln(j.app.stderr, "dither: warning:", w)
-	}
+	d.warn(j.app)
 	teacher, teacherResult, err := j.teacher(d)
 	if err != nil {
 		return err
 	}
-	if j.folder, err = d.write(j.interrupted, teacher, j.flags.init); err != nil {
+	if j.folder, err = d.write(j.interrupted, teacher, d.initPath()); err != nil {
 		return err
 	}
 	return j.complete(false, teacherResult)
@@ -86,10 +85,7 @@ func (j *job) fresh(specFile string) error {
 
 // teacher settles who the teacher is: it may have to be trained first.
 func (j *job) teacher(d *draft) (teacher any, result *runlog.Result, err error) {
-	path := j.flags.teacher
-	if s := d.file.Spec; !j.flags.set.Changed("teacher") && s.GetTeacher() != nil && d.beside != "" {
-		path = filepath.Join(d.beside, teacherName)
-	}
+	path := d.teacherPath()
 	switch path {
 	case "none":
 		d.file.Spec.Teacher = nil
@@ -104,24 +100,31 @@ func (j *job) teacher(d *draft) (teacher any, result *runlog.Result, err error) 
 }
 
 // resume goes on with the run in a folder.
-func (j *job) resume(dir string) error {
-	for _, name := range []string{"dataset", "model", "teacher", "noise", "loss", "shards", "batch", "epochs", "iterations", "lr", "seed", "init", "out", "milestones", "warmup", "momentum", "weight-decay", "batchnorm", "augment", "validation", "train-limit", "test-limit"} {
-		if j.flags.set.Changed(name) {
-			return badInputf("--%s belongs to the spec, and a run goes on with the spec that it has; leave it out, or start a new run", name)
-		}
+func (j *job) resume(dir string, args []string) error {
+	if len(args) > 0 {
+		return badInputf("%s and --resume %s both say which run; leave one of them out", args[0], dir)
+	}
+	if err := j.flags.refuseSpec(); err != nil {
+		return err
 	}
 	var err error
 	if j.folder, err = openFolder(dir, j.flags.data); err != nil {
 		return err
 	}
-	shards := j.folder.file.Spec.GetShards()
-	if j.flags.trainers > shards {
-		return badInputf("%d trainers are more than the run's %d shards; say --trainers %d or fewer", j.flags.trainers, shards, shards)
+	if err := j.flags.checkTrainers(j.folder.file.Spec.GetShards()); err != nil {
+		return err
 	}
+	if j.folder.file.Options == nil {
+		j.folder.file.Options = &ditherv1.RunOptions{}
+	}
+	j.flags.applyOptions(j.folder.file.Options)
 	if old, err := runlog.ReadResult(dir); err == nil && old.Phase == "finished" {
 		fmt.Fprintf(j.app.stderr, "dither: the run in %s is finished already\n", dir)
 		j.result, j.reportPath = old, filepath.Join(dir, "report.html")
 		return nil
+	}
+	if err := checkNewest(dir); err != nil {
+		return err
 	}
 	var before *runlog.Result
 	if r, err := runlog.ReadResult(filepath.Join(dir, teacherRun)); err == nil {
@@ -147,7 +150,7 @@ func (j *job) trainTeacher(d *draft) (string, *runlog.Result, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	tj := &job{app: j.app, flags: j.flags, interrupted: j.interrupted, folder: f}
+	tj := &job{app: j.app, flags: j.flags, interrupted: j.interrupted, folder: f, teacherOnly: true}
 	if err := tj.complete(false, nil); err != nil {
 		return "", nil, fmt.Errorf("training the teacher: %w", err)
 	}
@@ -165,7 +168,6 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	if err != nil {
 		return fmt.Errorf("the run is over, but its result cannot be read: %w", err)
 	}
-	j.result.DataOfficial = j.folder.data.Official
 	if teacher != nil {
 		j.result.TeacherTestAccuracy, j.result.TeacherGradientNorm = teacher.TestAccuracy, teacher.GradientNorm
 	} else if r.GetPhase() == "finished" && j.folder.file.Spec.GetTeacher().GetModel() != nil {
@@ -187,7 +189,11 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	}
 	kept := "no checkpoint was written"
 	if r.GetCheckpoint() != "" {
-		kept = fmt.Sprintf("its last good state is %s; go on with `dither run --resume %s`", filepath.Join(j.folder.dir, r.GetCheckpoint()), j.folder.dir)
+		kept = fmt.Sprintf("the last checkpoint is %s", filepath.Join(j.folder.dir, r.GetCheckpoint()))
+		// What is not temporary would go the same way again from there.
+		if r.GetTemporary() {
+			kept += fmt.Sprintf("; go on with `dither run --resume %s`", j.folder.dir)
+		}
 	}
 	failure := fmt.Errorf("the run failed: %s; %s", r.GetReason(), kept)
 	if r.GetTemporary() {
@@ -205,7 +211,7 @@ func (j *job) execute(resumed bool) (*ditherv1.RunResult, error) {
 	c := &crew{dir: f.dir}
 	defer c.end(0)
 	defer os.Remove(f.path(addressName))
-	args := []string{flag("folder", f.dir), flag("trainers", trainers)}
+	args := []string{flag("folder", f.dir), flag("trainers", trainers), flag("data-official", f.data.Official)}
 	if resumed {
 		args = append(args, "--resume")
 	}
@@ -261,7 +267,7 @@ func (j *job) follow(c *crew, address string) (*ditherv1.RunResult, error) {
 	title := "student"
 	if j.folder.file.Spec.GetTeacher() == nil {
 		title = "training"
-		if filepath.Base(j.folder.dir) == teacherRun {
+		if j.teacherOnly {
 			title = "teacher"
 		}
 	}
@@ -298,7 +304,7 @@ func (j *job) setStopAfter() error {
 		o = &ditherv1.RunOptions{}
 		j.folder.file.Options = o
 	}
-	if filepath.Base(j.folder.dir) != teacherRun {
+	if !j.teacherOnly {
 		o.StopAfter = j.flags.stopAfter
 	}
 	text, err := runFileText(j.folder.file)
@@ -324,6 +330,18 @@ func lastCheckpoint(dir string) (string, error) {
 		return "", errors.Join(fmt.Errorf("%s has no checkpoint", dir), err)
 	}
 	return paths[len(paths)-1], nil // Glob sorts, and the numbers have eight digits
+}
+
+// checkNewest wants the checkpoint from which a run would go on, if there is one, to be whole.
+func checkNewest(dir string) error {
+	path, err := lastCheckpoint(dir)
+	if err != nil {
+		return nil // the run goes on from its start
+	}
+	if _, err := checkpoint.Load(path); err != nil {
+		return badInputf("%w; move it away to go on from an earlier one, or from the start if there is none", err)
+	}
+	return nil
 }
 
 // measureTeacher evaluates a teacher that came as a file, on the images on which the student was.

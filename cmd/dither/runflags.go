@@ -170,7 +170,18 @@ func (f *runFlags) apply(file *ditherv1.RunFile) error {
 	if f.given("seed", s.Seed != 0) {
 		s.Seed = f.seed
 	}
-	o := file.Options
+	f.applyOptions(file.Options)
+	file.Options.Command = os.Args
+	return f.applyLoss(file)
+}
+
+// applyOptions lays the flags over options, which change no parameter and so may be others when a run goes on.
+func (f *runFlags) applyOptions(o *ditherv1.RunOptions) {
+	num := func(name string, dst *uint32, v uint32) {
+		if f.given(name, *dst != 0) {
+			*dst = v
+		}
+	}
 	num("eval-every", &o.EvalEvery, f.evalEvery)
 	num("checkpoint-every", &o.CheckpointEvery, f.checkpointEvery)
 	o.StopAfter = f.stopAfter
@@ -179,8 +190,31 @@ func (f *runFlags) apply(file *ditherv1.RunFile) error {
 	if f.given("teacher-cache", o.TeacherCacheBytes != 0) {
 		o.TeacherCacheBytes = uint64(f.cacheMiB) << 20
 	}
-	o.Command = os.Args
-	return f.applyLoss(file)
+}
+
+// specFlags are the flags that settle what a run that exists has settled already.
+var specFlags = []string{"dataset", "train-limit", "test-limit", "validation", "model", "shortcut", "teacher", "teacher-view", "noise", "loss", "temperature", "shards", "batch",
+	"epochs", "iterations", "lr", "milestones", "warmup", "momentum", "weight-decay", "init", "batchnorm", "augment", "seed", "out"}
+
+// refuseSpec refuses the flags of a spec for a run that has one.
+func (f *runFlags) refuseSpec() error {
+	for _, name := range specFlags {
+		if f.set.Changed(name) {
+			return badInputf("--%s belongs to the spec, and a run goes on with the spec that it has; leave it out, or start a new run", name)
+		}
+	}
+	return nil
+}
+
+// checkTrainers wants from one trainer to one for each shard.
+func (f *runFlags) checkTrainers(shards uint32) error {
+	switch {
+	case f.trainers == 0:
+		return badInputf("--trainers 0: a run needs at least one trainer")
+	case f.trainers > shards:
+		return badInputf("%d trainers are more than %d shards, and a trainer without a shard has nothing to do; say --trainers %d, or start a run with more --shards", f.trainers, shards, shards)
+	}
+	return nil
 }
 
 // applyLoss settles the loss, and with it whether there is a teacher and noise: cross-entropy alone has neither unless they are asked for.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,7 +27,7 @@ import (
 
 // TestMain makes this test binary be other programs as well, for the scripts: dither, one that only shows progress, one that serves a noise which lies.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dither": main, "show-progress": showProgress, "lying-noise": serveLiar})
+	testscript.Main(m, map[string]func(){"dither": main, "show-progress": showProgress, "lying-noise": func() { serveBad(liar{gaussian()}) }, "bad-noise": badNoise})
 }
 
 // liar claims half of its variance.
@@ -38,24 +39,69 @@ func (l liar) Describe(ctx context.Context) (noise.Description, error) {
 	return d, err
 }
 
-func serveLiar() {
+func gaussian() noise.Noise {
+	spec, _, err := noise.Parse("gaussian:sigma2=4")
+	if err != nil {
+		panic(err)
+	}
+	n, err := noise.New(spec, "")
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// badNoise serves a noise that answers wrongly: bad-noise shape|nan|slow
+func badNoise() { serveBad(wrong{gaussian(), os.Args[1]}) }
+
+// wrong is a noise of which the third iteration goes wrong.
+type wrong struct {
+	noise.Noise
+	how string
+}
+
+func (w wrong) Perturb(ctx context.Context, seed uint64, iteration uint32, samples []uint32, logits, out []float32) error {
+	if err := w.Noise.Perturb(ctx, seed, iteration, samples, logits, out); err != nil || iteration != 3 {
+		return err
+	}
+	switch w.how {
+	case "nan":
+		out[0] = float32(math.NaN())
+	case "slow":
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// shapeless is the service of a noise whose answers lack a row.
+type shapeless struct{ ditherv1.NoiseServiceServer }
+
+func (s shapeless) Perturb(ctx context.Context, q *ditherv1.PerturbRequest) (*ditherv1.PerturbResponse, error) {
+	a, err := s.NoiseServiceServer.Perturb(ctx, q)
+	if err == nil && q.GetIteration() == 3 {
+		t := a.GetLogits()
+		row := len(t.Data) / int(t.Shape[0])
+		t.Shape[0]--
+		t.Data = t.Data[row:]
+	}
+	return a, err
+}
+
+func serveBad(n noise.Noise) {
 	a := newApp(os.Stdout, os.Stderr)
 	a.json = true
 	err := func() error {
-		spec, _, err := noise.Parse("gaussian:sigma2=4")
-		if err != nil {
-			return err
-		}
-		n, err := noise.New(spec, "")
-		if err != nil {
-			return err
-		}
 		l, err := listen("", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
 		s := newService()
-		ditherv1.RegisterNoiseServiceServer(s, noise.NewServer(liar{n}))
+		service := noise.NewServer(n)
+		if w, ok := n.(wrong); ok && w.how == "shape" {
+			service = shapeless{service}
+		}
+		ditherv1.RegisterNoiseServiceServer(s, service)
 		if err := a.result(noiseService{Address: l.Addr().String()}, nil); err != nil {
 			return err
 		}
@@ -88,7 +134,16 @@ func showProgress() {
 
 // TestScripts runs the real command line by the scripts in testdata.
 func TestScripts(t *testing.T) {
+	pickles, err := filepath.Abs("../../trainer/checkpoint/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PICKLES", pickles)
+			return nil
+		},
+		Condition:           func(c string) (bool, error) { return c == "root" && os.Geteuid() == 0, nil },
 		Dir:                 "testdata",
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
@@ -99,6 +154,15 @@ func TestScripts(t *testing.T) {
 			"signal":   cmdSignal,
 			"occupy":   cmdOccupy,
 			"files":    cmdFiles,
+			"ended":    cmdEnded,
+			"disk":     cmdDisk,
+			"records":  cmdRecords,
+			"samebits": cmdSameBits,
+			"field":    cmdField,
+			"launch":   cmdLaunch,
+			"await":    cmdAwait,
+			"kill":     cmdKill,
+			"ends":     cmdEnds,
 		},
 	})
 }
@@ -195,6 +259,22 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	s := found.(*server)
 	ts.Check(s.cmd.Process.Signal(os.Interrupt))
+	s.wait()
+	if got := strings.TrimPrefix(s.cmd.ProcessState.String(), "exit status "); got != args[1] {
+		ts.Fatalf("exit code %s, want %s; stderr:\n%s", got, args[1], s.stderr.String())
+	}
+}
+
+// cmdEnded wants what serve started to end by itself with an exit code: ended VAR CODE
+func cmdEnded(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: ended VAR CODE")
+	}
+	found, ok := servers.Load(ts.Name() + args[0])
+	if !ok {
+		ts.Fatalf("nothing was started with serve %s", args[0])
+	}
+	s := found.(*server)
 	s.wait()
 	if got := strings.TrimPrefix(s.cmd.ProcessState.String(), "exit status "); got != args[1] {
 		ts.Fatalf("exit code %s, want %s; stderr:\n%s", got, args[1], s.stderr.String())

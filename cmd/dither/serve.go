@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 
@@ -121,7 +120,8 @@ func (f *serveFlags) open(run *ditherv1.GetRunResponse, test bool) (*dataloader.
 func newServeCoordinatorCommand(a *app) *cobra.Command {
 	f, s := &runFlags{}, &serveFlags{}
 	var dir, etcd string
-	var resume bool
+	var resume, official bool
+	var wait time.Duration
 	cmd := &cobra.Command{Use: "coordinator [SPEC.yaml]", Short: "Coordinate a run whose other roles are started by hand",
 		Long:    "It makes the run's folder from the same flags as `dither run` (whose --teacher train it does not have: train the teacher as a run with --loss ce first), then waits for the roles.",
 		Example: "  dither serve coordinator --dataset cifar10 --data data --teacher resnet20.th --trainers 2 --listen 10.0.0.1:7000 --out runs/first\n  dither serve coordinator --folder runs/first --resume --trainers 3 --listen 10.0.0.1:7000",
@@ -130,13 +130,22 @@ func newServeCoordinatorCommand(a *app) *cobra.Command {
 	s.define(cmd, false)
 	cmd.Flags().StringVar(&dir, "folder", "", "the folder of a run that was made before, in place of a spec")
 	cmd.Flags().BoolVar(&resume, "resume", false, "with --folder: go on from its newest checkpoint")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait for trainers and teacher; 0: for ever")
+	cmd.Flags().BoolVar(&official, "data-official", false, "with --folder: the data's checksums are the official ones, as `dither run` has seen")
+	_ = cmd.Flags().MarkHidden("data-official")
 	cmd.Flags().StringVar(&etcd, "etcd", "", "HOST:PORT,... of an etcd to use; default: one embedded in this process")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx, cancel := s.drain(cmd.Context())
 		defer cancel()
-		run, err := coordinatorFolder(ctx, f, dir, append(args, "")[0])
+		if resume && dir == "" {
+			return badInputf("--resume goes with --folder DIR, the run to go on with")
+		}
+		run, err := coordinatorFolder(ctx, a, f, dir, append(args, "")[0])
 		if err != nil {
 			return err
+		}
+		if run.data != nil {
+			official = run.data.Official
 		}
 		var endpoints []string
 		if etcd != "" {
@@ -146,7 +155,7 @@ func newServeCoordinatorCommand(a *app) *cobra.Command {
 		trainers := int(f.trainers)
 		c, err := coordinator.Start(context.WithoutCancel(ctx), coordinator.Config{Run: runName(hash, run.dir), Dir: run.dir, Spec: run.file.Spec, SpecSHA256: hash, Options: run.file.Options,
 			Trainers: trainers, NeedTeacher: run.file.Spec.GetTeacher() != nil, Etcd: endpoints, Listen: s.listen, Advertise: s.advertise, LeaseTTL: leaseTTL,
-			Version: versionString(), Files: run.files(), Resume: resume, Logger: a.log})
+			Version: versionString(), Files: run.files(), Resume: resume, WaitTimeout: wait, DataOfficial: official, Logger: a.log})
 		if err != nil {
 			return err
 		}
@@ -188,30 +197,39 @@ func ending(r *ditherv1.RunResult, dir string) error {
 	return errors.New(r.GetReason())
 }
 
-func coordinatorFolder(ctx context.Context, f *runFlags, dir, specFile string) (*folder, error) {
+// coordinatorFolder is the folder of a run that was made before, without its data, or a new one.
+func coordinatorFolder(ctx context.Context, a *app, f *runFlags, dir, specFile string) (*folder, error) {
 	if dir != "" {
+		if specFile != "" {
+			return nil, badInputf("%s and --folder %s both say which run; leave one of them out", specFile, dir)
+		}
+		if err := f.refuseSpec(); err != nil {
+			return nil, err
+		}
 		file, err := readRunFile(filepath.Join(dir, specName))
 		if err != nil {
 			return nil, err
 		}
-		return &folder{dir: dir, file: file}, nil
+		return &folder{dir: dir, file: file}, f.checkTrainers(file.GetSpec().GetShards())
 	}
 	d, err := newDraft(f, specFile)
 	if err != nil {
 		return nil, err
 	}
+	d.warn(a)
 	var t any
-	switch f.teacher {
+	path := d.teacherPath()
+	switch path {
 	case "none":
 		d.file.Spec.Teacher = nil
 	case "train":
 		return nil, badInputf("--teacher train is of `dither run`: train the teacher as a run with --loss ce, and give its checkpoint as --teacher FILE")
 	default:
-		if t, err = d.teacherOf(f.teacher); err != nil {
+		if t, err = d.teacherOf(path); err != nil {
 			return nil, err
 		}
 	}
-	return d.write(ctx, t, f.init)
+	return d.write(ctx, t, d.initPath())
 }
 
 func newServeTeacherCommand(a *app) *cobra.Command {
@@ -325,8 +343,8 @@ func newServeTrainerCommand(a *app) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := s.drain(cmd.Context())
 		defer cancel()
-		if n := runtime.NumCPU(); s.threads > n {
-			a.log.Warn("more threads than processors only get in each other's way", "threads", s.threads, "processors", n)
+		if !s.attached { // else `dither run` has said so
+			a.warnThreads(s.threads)
 		}
 		l, err := listen("--listen", s.listen)
 		if err != nil {
