@@ -67,6 +67,9 @@ func newDraft(f *runFlags, specFile string) (*draft, error) {
 		if d.file, err = readRunFile(specFile); err != nil {
 			return nil, err
 		}
+		if f.optimizer, err = optimizerKeys(specFile); err != nil {
+			return nil, err
+		}
 		d.beside = filepath.Dir(specFile)
 	}
 	if err := f.apply(d.file); err != nil {

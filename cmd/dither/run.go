@@ -117,7 +117,7 @@ func (j *job) resume(dir string, args []string) error {
 	if j.folder.file.Options == nil {
 		j.folder.file.Options = &ditherv1.RunOptions{}
 	}
-	j.flags.applyOptions(j.folder.file.Options)
+	j.flags.applyOptions(j.folder.file.Options, true)
 	if old, err := runlog.ReadResult(dir); err == nil && old.Phase == "finished" {
 		fmt.Fprintf(j.app.stderr, "dither: the run in %s is finished already\n", dir)
 		j.result, j.reportPath = old, filepath.Join(dir, "report.html")
@@ -185,7 +185,7 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	case "finished":
 		return nil
 	case "stopped":
-		return stopped(fmt.Errorf("%s after iteration %d; go on with `dither run --resume %s`", r.GetReason(), r.GetIteration(), j.folder.dir))
+		return stopped(fmt.Errorf("%s; go on with `dither run --resume %s`", r.GetReason(), j.folder.dir))
 	}
 	kept := "no checkpoint was written"
 	if r.GetCheckpoint() != "" {

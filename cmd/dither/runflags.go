@@ -28,7 +28,8 @@ type runFlags struct {
 	kernels                                              string
 	cacheMiB                                             uint32
 	set                                                  *pflag.FlagSet
-	scheduled                                            bool // a spec file has the optimizer, so that what is zero there was meant
+	complete                                             bool            // the spec file is of a run that was made, so that what is zero or missing there was meant
+	optimizer                                            map[string]bool // which of the optimizer's numbers a spec file has, by flag
 }
 
 // define adds the flags of a run's spec and options to a command.
@@ -114,6 +115,31 @@ func runFileText(f *ditherv1.RunFile) ([]byte, error) {
 // given says whether a flag was given, or there is no word of a spec file that the default would hide.
 func (f *runFlags) given(name string, fromFile bool) bool { return f.set.Changed(name) || !fromFile }
 
+// meant says whether a spec file settles one of the optimizer's numbers, be it as zero.
+func (f *runFlags) meant(name string) bool { return f.complete || f.optimizer[name] }
+
+// optimizerKeys are the optimizer's numbers in a spec file that was read before, by flag.
+func optimizerKeys(path string) (map[string]bool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, badInputf("spec file: %w", err)
+	}
+	var file struct {
+		Spec struct {
+			Optimizer map[string]any `yaml:"optimizer"`
+		} `yaml:"spec"`
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		return nil, badInputf("spec file %s: %w", path, err)
+	}
+	keys := map[string]bool{}
+	for k := range file.Spec.Optimizer {
+		// Both of protobuf's spellings are read: weight_decay and weightDecay.
+		keys[strings.NewReplacer("_", "-", "weightDecay", "weight-decay").Replace(k)] = true
+	}
+	return keys, nil
+}
+
 // apply lays the flags over a spec file's word. What needs the data or the teacher (hashes, schedule) is settled by prepare.
 func (f *runFlags) apply(file *ditherv1.RunFile) error {
 	if file.Spec == nil {
@@ -147,7 +173,7 @@ func (f *runFlags) apply(file *ditherv1.RunFile) error {
 			*dst = v
 		}
 	}
-	f.scheduled = s.Optimizer.Lr != 0
+	f.complete = s.Dataset.TrainSha256 != ""
 	str("dataset", &s.Dataset.Name, f.dataset)
 	num("train-limit", &s.Dataset.TrainLimit, f.trainLimit)
 	num("test-limit", &s.Dataset.TestLimit, f.testLimit)
@@ -156,9 +182,9 @@ func (f *runFlags) apply(file *ditherv1.RunFile) error {
 	if strings.HasPrefix(s.Model.Name, "resnet") {
 		str("shortcut", &s.Model.Shortcut, f.shortcut)
 	}
-	real("lr", &s.Optimizer.Lr, f.lr, f.scheduled)
-	real("momentum", &s.Optimizer.Momentum, f.momentum, f.scheduled)
-	real("weight-decay", &s.Optimizer.WeightDecay, f.weightDecay, f.scheduled)
+	real("lr", &s.Optimizer.Lr, f.lr, f.meant("lr"))
+	real("momentum", &s.Optimizer.Momentum, f.momentum, f.meant("momentum"))
+	real("weight-decay", &s.Optimizer.WeightDecay, f.weightDecay, f.meant("weight-decay"))
 	num("batch", &s.Batch, f.batch)
 	shards := f.shards
 	if shards == 0 {
@@ -167,18 +193,18 @@ func (f *runFlags) apply(file *ditherv1.RunFile) error {
 	num("shards", &s.Shards, shards)
 	str("batchnorm", &s.Batchnorm, f.batchnorm)
 	str("augment", &s.Augment, f.augment)
-	if f.given("seed", s.Seed != 0) {
+	if f.given("seed", f.complete || s.Seed != 0) {
 		s.Seed = f.seed
 	}
-	f.applyOptions(file.Options)
+	f.applyOptions(file.Options, f.complete)
 	file.Options.Command = os.Args
 	return f.applyLoss(file)
 }
 
-// applyOptions lays the flags over options, which change no parameter and so may be others when a run goes on.
-func (f *runFlags) applyOptions(o *ditherv1.RunOptions) {
+// applyOptions lays the flags over options, which change no parameter and so may be others when a run goes on; complete says that zeros were meant.
+func (f *runFlags) applyOptions(o *ditherv1.RunOptions, complete bool) {
 	num := func(name string, dst *uint32, v uint32) {
-		if f.given(name, *dst != 0) {
+		if f.given(name, complete || *dst != 0) {
 			*dst = v
 		}
 	}
@@ -187,7 +213,7 @@ func (f *runFlags) applyOptions(o *ditherv1.RunOptions) {
 	o.StopAfter = f.stopAfter
 	num("gradient-norm", &o.GradientNormImages, f.gradientNorm)
 	num("label-depth", &o.LabelDepth, f.labelDepth)
-	if f.given("teacher-cache", o.TeacherCacheBytes != 0) {
+	if f.given("teacher-cache", complete || o.TeacherCacheBytes != 0) {
 		o.TeacherCacheBytes = uint64(f.cacheMiB) << 20
 	}
 }
@@ -238,7 +264,7 @@ func (f *runFlags) applyLoss(file *ditherv1.RunFile) error {
 	if alone && !f.set.Changed("teacher") {
 		f.teacher = "none"
 	}
-	if f.given("noise", s.Noise != nil) && (f.teacher != "none" || f.set.Changed("noise")) {
+	if f.given("noise", f.complete || s.Noise != nil) && (f.teacher != "none" || f.set.Changed("noise")) {
 		spec, address, err := noise.Parse(f.noise)
 		if err != nil {
 			return badInput(err)
@@ -290,16 +316,19 @@ func (f *runFlags) applySchedule(s *ditherv1.RunSpec, perEpoch int) error {
 		}
 		s.Iterations = uint32(k)
 	}
-	if f.given("milestones", f.scheduled) {
+	if f.given("milestones", f.meant("milestones")) {
 		m, err := parseMilestones(f.milestones, s.Iterations)
 		if err != nil {
 			return err
 		}
 		o.Milestones, o.Gamma = m, 0.1
 	}
+	if len(o.Milestones) > 0 && o.Gamma == 0 {
+		o.Gamma = 0.1
+	}
 	if f.set.Changed("warmup") {
 		o.Warmup = f.warmup
-	} else if !f.scheduled && s.GetLoss().GetQuadratic() > 0 && s.GetInit().GetKind() == "random" {
+	} else if !f.meant("warmup") && s.GetLoss().GetQuadratic() > 0 && s.GetInit().GetKind() == "random" {
 		o.Warmup = uint32(min(perEpoch, int(s.Iterations)))
 	}
 	return nil

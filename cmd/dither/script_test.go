@@ -161,7 +161,7 @@ func TestScripts(t *testing.T) {
 			"field":    cmdField,
 			"launch":   cmdLaunch,
 			"await":    cmdAwait,
-			"kill":     cmdKill,
+			"send":     cmdSend,
 			"ends":     cmdEnds,
 		},
 	})

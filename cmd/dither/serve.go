@@ -190,7 +190,7 @@ func ending(r *ditherv1.RunResult, dir string) error {
 	case r.GetPhase() == "finished":
 		return nil
 	case r.GetPhase() == "stopped":
-		return stopped(fmt.Errorf("%s after iteration %d; go on with --resume in %s", r.GetReason(), r.GetIteration(), dir))
+		return stopped(fmt.Errorf("%s; go on with `dither serve coordinator --folder %s --resume`", r.GetReason(), dir))
 	case r.GetTemporary():
 		return temporary(errors.New(r.GetReason()))
 	}
