@@ -35,7 +35,7 @@ type Noise interface {
 	Describe(ctx context.Context) (Description, error)
 	// Perturb writes the noisy logits of n samples to out; logits and out are [n][classes], len(samples) = n; out may be logits, else it does
 	// not overlap them. samples are indices in the training set, each a part of its draw's counter; iteration is k >= 1, or 0 where the noise is
-	// drawn once a run (refresh=once). All logits are finite, and so is all that is written. After an error out is of no use.
+	// drawn once a run (Iteration says which). All logits are finite, and so is all that is written. After an error out is of no use.
 	Perturb(ctx context.Context, seed uint64, iteration uint32, samples []uint32, logits, out []float32) error
 	// Close lets go of connections.
 	Close() error
@@ -62,6 +62,14 @@ func New(spec *ditherv1.NoiseSpec, address string) (Noise, error) {
 		return NewClient(address, spec, ClientOptions{})
 	}
 	return none{}, nil
+}
+
+// Iteration is what to give Perturb at iteration k >= 1 of a run with this noise: k, or 0 where the noise is drawn once a run.
+func Iteration(spec *ditherv1.NoiseSpec, k uint32) uint32 {
+	if spec.GetRefresh() == refreshOnce {
+		return 0
+	}
+	return k
 }
 
 // shape checks what Perturb is given and says how many classes there are; n = 0 has none. The error wraps ErrRequest.

@@ -160,3 +160,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestIteration(t *testing.T) {
+	for typed, want := range map[string]uint32{"gaussian:sigma2=1": 7, "gaussian:sigma2=1,refresh=once": 0, "none": 7} {
+		spec, _, err := Parse(typed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Iteration(spec, 7); got != want {
+			t.Errorf("Iteration(%s, 7) = %d, want %d", typed, got, want)
+		}
+	}
+}
