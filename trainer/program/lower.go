@@ -1,0 +1,164 @@
+package program
+
+import (
+	"fmt"
+	"strings"
+
+	"gorgonia.org/gorgonia"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+	"github.com/dither-ml/dither/trainer/model"
+)
+
+// lowering turns the nodes of a graph into steps, each after what it needs.
+type lowering struct {
+	graph   *model.Graph
+	state   *state
+	groups  int // shards side by side
+	images  int // of one group
+	steps   []*Step
+	values  map[int64]*Value  // of the nodes lowered so far
+	stats   map[string]*stats // of the BatchNorms in training, by layer
+	given   map[*gorgonia.Node]*Value
+	train   *training // what training needs; nil otherwise
+	squares *Value    // where the squared norms go; nil otherwise
+	probes  []*Step   // the OneHot steps, whose class is chosen when they run
+}
+
+// stats are a BatchNorm's statistics over each group's images.
+type stats struct{ mean, variance *Value }
+
+func newLowering(g *model.Graph, s *state, groups, images int) *lowering {
+	return &lowering{graph: g, state: s, groups: groups, images: images, values: map[int64]*Value{}, stats: map[string]*stats{}, given: map[*gorgonia.Node]*Value{}}
+}
+
+// real is a new value of the arena.
+func (l *lowering) real(name string, n int) *Value { return &Value{Name: name, Len: n} }
+
+// activation is a new value for a node's result: dense over all images, whose number is the first dimension.
+func (l *lowering) activation(n *gorgonia.Node, op *model.Op) *Value {
+	return l.real(strings.ToLower(op.Code.String())+" "+op.Layer, n.Shape().TotalSize())
+}
+
+func (l *lowering) emit(op kernel.Op, outputs int, args ...*Value) {
+	if op.Groups == 0 {
+		op.Groups, op.N = l.groups, l.images
+	}
+	l.steps = append(l.steps, &Step{Kind: Compute, Op: op, Args: args, Outputs: outputs})
+}
+
+// lower makes the steps that a node needs, and its own, and gives its value; nil for gradients that go to a bucket.
+func (l *lowering) lower(n *gorgonia.Node) (*Value, error) {
+	if v, done := l.values[n.ID()]; done {
+		return v, nil
+	}
+	v, err := l.visit(n)
+	if err != nil {
+		return nil, err
+	}
+	l.values[n.ID()] = v
+	return v, nil
+}
+
+func (l *lowering) visit(n *gorgonia.Node) (*Value, error) {
+	if v, there := l.given[n]; there {
+		return v, nil
+	}
+	if n.Op() == nil {
+		return l.state.value(n.Name()), nil
+	}
+	children := l.graph.Children(n)
+	var in []*Value
+	for _, c := range children {
+		if isSeed(c) {
+			in = append(in, nil)
+			continue
+		}
+		v, err := l.lower(c)
+		if err != nil {
+			return nil, err
+		}
+		in = append(in, v)
+	}
+	op, ours := n.Op().(*model.Op)
+	if !ours {
+		// gorgonia adds up the gradients of a node that is used twice with its own addition.
+		if s := fmt.Sprint(n.Op()); len(in) == 2 && strings.HasPrefix(s, "+ ") {
+			return l.add(in[0], in[1], n.Shape().TotalSize()), nil
+		}
+		return nil, fmt.Errorf("the graph has an op that no kernel computes: %v", n.Op())
+	}
+	if backward, there := gradients[op.Code]; there {
+		return backward(l, n, op, in)
+	}
+	return l.forward(n, op, in)
+}
+
+// isSeed says whether a node is the constant 1 with which gorgonia starts the backward pass; the losses' gradients have it built in.
+func isSeed(n *gorgonia.Node) bool {
+	return n.Op() != nil && n.IsScalar() && strings.HasPrefix(fmt.Sprint(n.Op()), "const")
+}
+
+func (l *lowering) add(a, b *Value, n int) *Value {
+	out := l.real("sum", n)
+	per := n / (l.groups * l.images)
+	l.emit(kernel.Op{Kind: kernel.Add, C: per, H: 1, W: 1}, 1, a, b, out)
+	return out
+}
+
+// geometry fills an op's shapes from those of the forward op's input and output.
+func geometry(kind kernel.Kind, op *model.Op) kernel.Op {
+	o := kernel.Op{Kind: kind, H: 1, W: 1, Stride: op.Stride}
+	o.C = op.In[1]
+	if len(op.In) == 4 {
+		o.H, o.W = op.In[2], op.In[3]
+	}
+	return o
+}
+
+func (l *lowering) forward(n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
+	y := l.activation(n, op)
+	switch op.Code {
+	case model.Conv:
+		w := l.graph.Children(n)[1].Shape()
+		o := geometry(kernel.ConvForward, op)
+		o.K, o.R = w[0], w[2]
+		l.emit(o, 1, in[0], in[1], y)
+	case model.Norm:
+		s := l.train.statistics(l, op, in[0])
+		o := geometry(kernel.NormForward, op)
+		o.Epsilon = model.Epsilon
+		l.emit(o, 1, in[0], s.mean, s.variance, in[1], in[2], y)
+	case model.NormEval:
+		o := geometry(kernel.NormForward, op)
+		o.Epsilon, o.GroupStride = model.Epsilon, -1
+		l.emit(o, 1, in[0], in[3], in[4], in[1], in[2], y)
+	case model.ReLU:
+		l.emit(geometry(kernel.ReLU, op), 1, in[0], y)
+	case model.Sum:
+		l.emit(geometry(kernel.Add, op), 1, in[0], in[1], y)
+	case model.Shortcut:
+		o := geometry(kernel.ShortcutForward, op)
+		o.K = op.Out[1]
+		l.emit(o, 1, in[0], y)
+	case model.Pool:
+		l.emit(geometry(kernel.PoolForward, op), 1, in[0], y)
+	case model.Flatten:
+		return in[0], nil
+	case model.Linear:
+		o := geometry(kernel.LinearForward, op)
+		o.K = op.Out[1]
+		l.emit(o, 1, in[0], in[1], in[2], y)
+	case model.Quadratic, model.KD, model.CE:
+		return l.train.loss(l, op, in), nil
+	case model.Total:
+		out := l.real("loss", l.groups)
+		l.emit(kernel.Op{Kind: kernel.Add, Groups: 1, N: 1, C: l.groups, H: 1, W: 1}, 1, in[0], in[1], out)
+		return out, nil
+	case model.Probe:
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("no kernel computes %v", op)
+	}
+	return y, nil
+}

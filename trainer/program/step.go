@@ -1,0 +1,115 @@
+// Package program lowers a model's graph to ordered steps over planned buffers and executes them on a kernel set. The steps are data: what
+// computes, what it reads and writes, and where the shards of all trainers are summed (a collective). Lowering (lower.go, gradient.go),
+// planning (plan.go) and execution (machine.go) are apart, so that a pass can rewrite the list between them.
+package program
+
+import (
+	"fmt"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+)
+
+// Collective sums over all shards of the run in the fixed tree; package allreduce is one.
+type Collective interface {
+	// Start hands in this trainer's shards in order, [n] each; they stay as they are until Wait has returned.
+	Start(id uint32, shards [][]float32)
+	// Wait writes the sum over all shards of the run [n].
+	Wait(id uint32, sum []float32) error
+}
+
+// Value is what steps read and write: a piece of memory, given or planned.
+type Value struct {
+	Name   string
+	Len    int           // elements, over all groups and images
+	Memory kernel.Memory // given from the start (parameters, inputs, buckets); nil: Real elements of the arena
+	lasts  bool          // lives to the end, whatever the steps say
+	alias  *Value        // shares that value's place: an in-place step
+	of     *Value        // is a piece of that value,
+	from   int           // beginning there
+	offset int           // in the arena
+}
+
+// piece is the elements [from, from+n) of v.
+func (v *Value) piece(name string, from, n int) *Value {
+	return &Value{Name: name, Len: n, of: v, from: from}
+}
+
+// root is the value in whose place this one lies.
+func (v *Value) root() *Value {
+	for v.alias != nil || v.of != nil {
+		if v.alias != nil {
+			v = v.alias
+		} else {
+			v = v.of
+		}
+	}
+	return v
+}
+
+// bind settles the memory of a value, given the arena.
+func (v *Value) bind(arena kernel.Memory) kernel.Memory {
+	if v.Memory == nil {
+		switch {
+		case v.alias != nil:
+			v.Memory = v.alias.bind(arena)
+		case v.of != nil:
+			v.Memory = v.of.bind(arena).Slice(v.from, v.from+v.Len)
+		default:
+			v.Memory = arena.Slice(v.offset, v.offset+v.Len)
+		}
+	}
+	return v.Memory
+}
+
+// StepKind says what a step does.
+type StepKind uint8
+
+const (
+	Compute StepKind = iota + 1 // launch Op on Args
+	Start                       // hand Reduction's input to the collective
+	Wait                        // wait for Reduction's sum
+)
+
+// Step is one entry of a program.
+type Step struct {
+	Kind      StepKind
+	Op        kernel.Op
+	Args      []*Value // as the Op's Kind lists them
+	Outputs   int      // the last so many of Args are written
+	Reduction *Reduction
+}
+
+// Reduction is a sum over all shards of the run, of a piece of each group's part of a memory.
+type Reduction struct {
+	ID    uint32
+	In    *Value // [groups][stride]
+	From  int    // the piece of each group's part: [From, From+Len)
+	Len   int
+	split int    // stride of In's groups
+	Out   *Value // [Len]
+
+	shards [][]float32 // as the host sees them
+	sum    []float32
+	copied bool // shards and sum are copies: the set's memory is not the host's
+}
+
+func (s *Step) String() string {
+	switch s.Kind {
+	case Start:
+		return fmt.Sprintf("start collective %d: %d floats of %s", s.Reduction.ID, s.Reduction.Len, s.Reduction.In.Name)
+	case Wait:
+		return fmt.Sprintf("wait for collective %d", s.Reduction.ID)
+	}
+	text := s.Op.String() + " (" // names, results after an arrow
+	for i, a := range s.Args {
+		switch {
+		case i == len(s.Args)-s.Outputs && i == 0:
+		case i == len(s.Args)-s.Outputs:
+			text += " -> "
+		case i > 0:
+			text += ", "
+		}
+		text += a.Name
+	}
+	return text + ")"
+}

@@ -1,0 +1,259 @@
+package program
+
+import (
+	"fmt"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+	"github.com/dither-ml/dither/trainer/model"
+)
+
+// Training is one trainer's share of an iteration: its shards go through the network side by side.
+type Training struct {
+	*state
+	config   TrainingConfig
+	machine  *machine
+	steps    []*Step
+	launches []launch
+	commit   []launch
+	momentum kernel.Memory
+	lr       kernel.Memory
+	pixels   kernel.Memory
+	geometry kernel.Memory
+	labels   kernel.Memory
+	soft     kernel.Memory // nil where no loss takes it
+	grads    []*Value
+	loss     *Value
+	correct  *Value
+	losses   []float32
+	corrects []float32
+	rate     []float32
+	ids      uint32
+}
+
+// NewTraining lowers the network of c with its loss and gradients, plans its memory and prepares its kernels.
+func NewTraining(set kernel.Set, c TrainingConfig) (*Training, error) {
+	if c.Groups < 1 || c.Images < 1 || c.Shards < c.Groups || c.Batch != c.Images*c.Shards {
+		return nil, fmt.Errorf("%d of %d shards of %d samples do not make a share of a batch of %d", c.Groups, c.Shards, c.Images, c.Batch)
+	}
+	if c.BatchNorm != "shard" && c.BatchNorm != "global" {
+		return nil, fmt.Errorf("batchnorm %q: it is shard or global", c.BatchNorm)
+	}
+	g, err := model.Training(c.Model, c.Groups*c.Images, c.Loss)
+	if err != nil {
+		return nil, err
+	}
+	t := &Training{config: c, machine: newMachine(set), losses: make([]float32, c.Groups), corrects: make([]float32, c.Groups), rate: make([]float32, 1)}
+	if t.state, err = newState(t.machine, g.Parameters); err != nil {
+		return nil, err
+	}
+	if err := t.lower(g); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Model.Name, err)
+	}
+	return t, nil
+}
+
+// lower makes the steps: the view, the network, the loss, and the gradients bucket by bucket, each reduced as soon as it is complete.
+func (t *Training) lower(g *model.Graph) error {
+	c, m := t.config, t.machine
+	l := newLowering(g, t.state, c.Groups, c.Images)
+	tr := &training{TrainingConfig: c, state: t.state, local: c.Groups == c.Shards, gradSums: map[string]*Value{}}
+	l.train = tr
+	if err := t.inputs(l, g); err != nil {
+		return err
+	}
+	for i, b := range t.buckets {
+		v, err := m.given(fmt.Sprintf("bucket %d", i), kernel.Real, c.Groups*b.floats)
+		if err != nil {
+			return err
+		}
+		tr.grads = append(tr.grads, v)
+	}
+	var err error
+	if tr.record, err = m.given("record", kernel.Real, c.Groups*max(t.layout.running, 1)); err != nil {
+		return err
+	}
+	if t.loss, err = l.lower(g.Root); err != nil {
+		return err
+	}
+	t.loss.lasts = true
+	logits, err := l.lower(g.Logits)
+	if err != nil {
+		return err
+	}
+	t.correct = l.real("correct", c.Groups)
+	t.correct.lasts = true
+	l.emit(kernel.Op{Kind: kernel.Correct, C: c.Model.Classes, H: 1, W: 1, K: c.Model.Classes}, 1, logits, &Value{Name: "labels", Len: t.labels.Len(), Memory: t.labels}, t.correct)
+	var records *Value
+	if t.layout.running > 0 {
+		records = tr.reduce(l, tr.record, t.layout.running, 0, t.layout.running, false)
+	}
+	sums, err := t.backward(l, g, tr)
+	if err != nil {
+		return err
+	}
+	l.steps = append(l.steps, tr.arriving...)
+	t.steps, t.grads, t.ids = l.steps, tr.grads, tr.next
+	for _, v := range append(sums, records) {
+		if v != nil {
+			v.root().lasts = true
+		}
+	}
+	if t.launches, err = m.bind(t.steps); err != nil {
+		return err
+	}
+	for _, s := range t.steps {
+		if s.Kind == Start {
+			if err := m.attach(s.Reduction, c.Groups); err != nil {
+				return err
+			}
+		}
+	}
+	return t.update(sums, records)
+}
+
+// inputs allocates what Input fills, and emits the view of it.
+func (t *Training) inputs(l *lowering, g *model.Graph) (err error) {
+	c, n := t.config, t.config.Groups*t.config.Images
+	shape := c.Model.Shape
+	x, err := viewOf(l, c.Model, n, c.Mean, c.Std, c.Pad)
+	if err != nil {
+		return err
+	}
+	l.given[g.Input] = x.out
+	t.pixels, t.geometry = x.pixels, x.geometry
+	if t.labels, err = t.machine.alloc(kernel.Int, n); err != nil {
+		return err
+	}
+	if g.Labels != nil {
+		l.given[g.Labels] = &Value{Name: "labels", Len: n, Memory: t.labels}
+	}
+	if g.Soft != nil {
+		v, err := t.machine.given("soft labels", kernel.Real, n*shape.Classes)
+		if err != nil {
+			return err
+		}
+		t.soft = v.Memory
+		l.given[g.Soft] = v
+	}
+	return nil
+}
+
+// backward emits the gradients in the order of the layout, and each bucket's sum once the bucket is complete.
+func (t *Training) backward(l *lowering, g *model.Graph, tr *training) ([]*Value, error) {
+	var sums []*Value
+	for i, p := range t.order {
+		if _, err := l.lower(g.Gradients[p.parameter.Name]); err != nil {
+			return nil, err
+		}
+		if i+1 == len(t.order) || t.order[i+1].bucket != p.bucket {
+			floats := t.buckets[p.bucket].floats
+			sums = append(sums, tr.reduce(l, tr.grads[p.bucket], floats, 0, floats, false))
+		}
+	}
+	return sums, nil
+}
+
+// update prepares the commit: SGD bucket by bucket, and the running statistics.
+func (t *Training) update(sums []*Value, records *Value) (err error) {
+	m := t.machine
+	if t.momentum, err = m.alloc(kernel.Real, t.parameters); err != nil {
+		return err
+	}
+	if t.lr, err = m.alloc(kernel.Real, 1); err != nil {
+		return err
+	}
+	flat := func(name string, memory kernel.Memory) *Value {
+		return &Value{Name: name, Len: memory.Len(), Memory: memory}
+	}
+	var steps []*Step
+	for i, b := range t.buckets {
+		op := kernel.Elementwise(kernel.SGD, b.floats)
+		op.Momentum, op.WeightDecay = t.config.Momentum, t.config.WeightDecay
+		end := b.offset + b.floats
+		steps = append(steps, &Step{Kind: Compute, Op: op, Outputs: 0, Args: []*Value{flat("parameters", t.theta.Slice(b.offset, end)),
+			flat("momentum", t.momentum.Slice(b.offset, end)), flat("gradient", sums[i].bind(nil)), flat("lr", t.lr)}})
+	}
+	if records != nil {
+		op := kernel.Elementwise(kernel.RunningAverage, t.layout.running)
+		op.Momentum, op.Scale = model.Momentum, 1/float64(t.config.Shards)
+		steps = append(steps, &Step{Kind: Compute, Op: op, Args: []*Value{flat("running statistics", t.running), flat("record", records.bind(nil))}})
+	}
+	t.commit, err = m.ready(steps)
+	return err
+}
+
+// Input gives the samples of the owned shards, in order: pixels [G*N][C][H][W], geometry [G*N][3] (dy, dx, flip), labels [G*N], and noisy soft
+// labels [G*N][classes], nil where no loss takes them.
+func (t *Training) Input(pixels []byte, geometry, labels []int32, soft []float32) error {
+	n := t.config.Groups * t.config.Images
+	s := t.config.Model.Shape
+	if len(pixels) != n*s.Channels*s.Height*s.Width || len(geometry) != 3*n || len(labels) != n || (t.soft != nil && len(soft) != n*s.Classes) {
+		return fmt.Errorf("the input of %d samples has %d pixels, %d geometry, %d labels and %d soft labels", n, len(pixels), len(geometry), len(labels), len(soft))
+	}
+	for i, l := range labels {
+		if l < 0 || int(l) >= s.Classes {
+			return fmt.Errorf("sample %d of the input has the label %d of %d classes", i, l, s.Classes)
+		}
+	}
+	t.machine.stream.Write(t.pixels, pixels)
+	t.machine.stream.Write(t.geometry, geometry)
+	t.machine.stream.Write(t.labels, labels)
+	if t.soft != nil {
+		t.machine.stream.Write(t.soft, soft)
+	}
+	return t.machine.stream.Sync()
+}
+
+// Step goes forward and backward over the input, and sums over all shards. It changes neither parameters nor momentum nor running statistics.
+// It gives each owned shard's part of the loss and its images that the network got right, valid until the next Step. c may be nil where this
+// trainer owns every shard.
+func (t *Training) Step(c Collective) (losses, correct []float32, err error) {
+	if err := t.machine.run(t.launches, c); err != nil {
+		return nil, nil, err
+	}
+	t.machine.stream.Read(t.losses, t.loss.Memory)
+	t.machine.stream.Read(t.corrects, t.correct.Memory)
+	return t.losses, t.corrects, t.machine.stream.Sync()
+}
+
+// Commit applies the summed gradients and statistics of the last Step, all together, with learning rate lr.
+func (t *Training) Commit(lr float64) error {
+	t.rate[0] = float32(lr)
+	t.machine.stream.Write(t.lr, t.rate)
+	if err := t.machine.run(t.commit, nil); err != nil {
+		return err
+	}
+	return t.machine.stream.Sync()
+}
+
+// LoadMomentum sets the momentum of a trainable parameter.
+func (t *Training) LoadMomentum(name string, v []float32) error { return t.write(t.momentum, name, v) }
+
+// ReadMomentum gets the momentum of a trainable parameter.
+func (t *Training) ReadMomentum(name string, v []float32) error {
+	return t.read(t.momentum, name, v, len(v))
+}
+
+// Collectives is how many collectives a step has: their ids are below it.
+func (t *Training) Collectives() uint32 { return t.ids }
+
+// Steps are the program's, for passes and people.
+func (t *Training) Steps() []*Step { return t.steps }
+
+// Buckets are the sizes of the gradient's buckets in floats, in the order in which the backward pass completes them.
+func (t *Training) Buckets() []int {
+	var out []int
+	for _, b := range t.buckets {
+		out = append(out, b.floats)
+	}
+	return out
+}
+
+// MemoryBytes is what the program allocated, at 4 bytes a number.
+func (t *Training) MemoryBytes() int64 { return t.machine.bytes }
+
+// KernelSet is the name of the set that computes.
+func (t *Training) KernelSet() string { return t.machine.set.Name() }
+
+// Close lets the memory go.
+func (t *Training) Close() {}
