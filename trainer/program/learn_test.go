@@ -9,7 +9,7 @@ import (
 
 // A perceptron and both kinds of ResNet learn made-up labels by heart.
 func TestNetworksLearn(t *testing.T) {
-	shape := model.Shape{Channels: 1, Height: 8, Width: 8, Classes: 4}
+	shape := model.Shape{Channels: 1, Height: 6, Width: 6, Classes: 4}
 	for _, spec := range []model.Spec{{Name: "mlp", Shape: shape}, {Name: "resnet8", Shortcut: "A", Shape: shape}, {Name: "resnet8", Shortcut: "B", Shape: shape}} {
 		c := smallConfig(spec, 2, 12, "shard")
 		c.Loss, c.WeightDecay = model.Loss{CE: 1}, 0
@@ -17,7 +17,7 @@ func TestNetworksLearn(t *testing.T) {
 		loadStart(t, p.Parameters(), p.Load)
 		makeSamples(24, shape, 9).into(t, p)
 		var first, last, right float32
-		for k := range 60 {
+		for k := range 40 {
 			losses, correct, err := p.Step(nil)
 			if err != nil {
 				t.Fatal(err)

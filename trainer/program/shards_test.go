@@ -90,7 +90,7 @@ func TestGlobalBatchNormIsThatOfOneShard(t *testing.T) {
 	const batch = 12
 	step := func(shards int, batchNorm string) map[string][]float32 {
 		c := smallConfig(small, shards, batch/shards, batchNorm)
-		state, _ := train(t, ref.New, c, []int{shards}, 2)
+		state, _ := train(t, ref.New, c, []int{shards}, 1)
 		return state
 	}
 	whole := step(1, "shard")
