@@ -9,8 +9,8 @@ func SinCos2Pi(u float64) (sin, cos float64) {
 		return math.NaN(), math.NaN()
 	}
 	// u = q/4 + t with |t| <= 1/8, t exact.
-	q := int(4*u + 0.5)
-	t := u - float64(q)/4
+	q := int(float64(4*u) + 0.5)
+	t := u - float64(float64(q)/4)
 	s, c := sinCosEighth(t)
 	switch q & 3 {
 	case 1:

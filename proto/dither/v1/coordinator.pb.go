@@ -1716,7 +1716,9 @@ type RunResult struct {
 	// Wall seconds from the first generation to the last applied iteration.
 	Seconds float64 `protobuf:"fixed64,7,opt,name=seconds,proto3" json:"seconds,omitempty"`
 	// Newest checkpoint, relative to the run's folder; empty if none.
-	Checkpoint    string `protobuf:"bytes,8,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	Checkpoint string `protobuf:"bytes,8,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// For "failed": a retry may succeed, because a process or a service was lost, not the training itself.
+	Temporary     bool `protobuf:"varint,9,opt,name=temporary,proto3" json:"temporary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1805,6 +1807,13 @@ func (x *RunResult) GetCheckpoint() string {
 		return x.Checkpoint
 	}
 	return ""
+}
+
+func (x *RunResult) GetTemporary() bool {
+	if x != nil {
+		return x.Temporary
+	}
+	return false
 }
 
 // StopRequest asks for an orderly end.
@@ -2027,7 +2036,7 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"checkpoint\x18\x05 \x01(\tH\x00R\n" +
 	"checkpoint\x12.\n" +
 	"\x06result\x18\x06 \x01(\v2\x14.dither.v1.RunResultH\x00R\x06resultB\a\n" +
-	"\x05event\"\x81\x02\n" +
+	"\x05event\"\x9f\x02\n" +
 	"\tRunResult\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1c\n" +
@@ -2039,7 +2048,8 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"\aseconds\x18\a \x01(\x01R\aseconds\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\b \x01(\tR\n" +
-	"checkpoint\"%\n" +
+	"checkpoint\x12\x1c\n" +
+	"\ttemporary\x18\t \x01(\bR\ttemporary\"%\n" +
 	"\vStopRequest\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"\x0e\n" +
 	"\fStopResponse*j\n" +

@@ -2,6 +2,8 @@ package kerneltest
 
 import (
 	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -34,8 +36,10 @@ func allocations(t *testing.T, set kernel.Set) {
 func memory(t *testing.T, set kernel.Set) {
 	l := &launcher{t: t, set: set, stream: set.NewStream()}
 	for _, kind := range []kernel.Type{kernel.Real, kernel.Byte, kernel.Int} {
-		if _, err := set.Alloc(kind, -1); err == nil {
-			t.Errorf("%s: Alloc gave -1 elements", set.Name())
+		for _, n := range []int{-1, 1 << 50} {
+			if _, err := set.Alloc(kind, n); err == nil || !strings.Contains(err.Error(), strconv.Itoa(n)) {
+				t.Errorf("%s: Alloc of %d elements gave the error %v, want one that says how many", set.Name(), n, err)
+			}
 		}
 		l.alloc(kind, 0)
 	}

@@ -35,7 +35,7 @@ func values(r *rand.Rand, op kernel.Op) []data {
 	if op.Kind == kernel.NormFinish { // a sum of squares is no less than the sum's square over the count
 		sums, count := in[0].real, float64(op.Count)
 		for ch := range op.C {
-			sums[op.C+ch] = float64(float32(sums[ch]*sums[ch]/count + count*(0.1+r.Float64())))
+			sums[op.C+ch] = float64(float32(float64(sums[ch]*sums[ch])/count + float64(count*(0.1+r.Float64()))))
 		}
 	}
 	return in

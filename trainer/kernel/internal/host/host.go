@@ -4,7 +4,6 @@ package host
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"strings"
 	"unsafe"
@@ -26,6 +25,9 @@ type Memory[F Real] struct {
 // alignment is that of the contract: a cache line, and the widest vector.
 const alignment = 64
 
+// most is the elements above which a request is a mistake.
+const most = 1 << 40
+
 // large is the bytes from which on it is worth asking the system what is free.
 const large = 64 << 20
 
@@ -33,8 +35,8 @@ const large = 64 << 20
 func Alloc[F Real](t kernel.Type, n int) (*Memory[F], error) {
 	var real F
 	size := map[kernel.Type]int{kernel.Real: int(unsafe.Sizeof(real)), kernel.Byte: 1, kernel.Int: 4}[t]
-	if size == 0 || n < 0 || n > math.MaxInt/16 {
-		return nil, fmt.Errorf("allocating %d elements of type %d: no such memory", n, t)
+	if size == 0 || n < 0 || n > most {
+		return nil, fmt.Errorf("allocating %d elements of type %d: no memory has so many", n, t)
 	}
 	if n*size >= large {
 		if free, known := available(); known && n*size > free {

@@ -1,0 +1,42 @@
+# dither: see README.md. `make help` lists what can be made.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check build proto proto-baseline bench clean
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# Where the demo writes; the time keeps runs apart.
+DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
+DEMO_FLAGS ?=
+# What `make bench` times.
+BENCH ?= .
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+
+demo: ## build, then train a teacher and a student on hand-written digits: two trainers, one machine
+	@began=$$SECONDS; $(MAKE) --no-print-directory build; echo "built bin/dither in $$((SECONDS - began)) s"
+	bin/dither run --dataset digits --teacher train --noise gaussian:sigma2=1 --trainers 2 --out $(DEMO_OUT) $(DEMO_FLAGS)
+
+test: ## run every test
+	go test -timeout 10m ./...
+
+check: ## check formatting, vet, staticcheck, the wire, generated code, modules and import arrows
+	@.ci/check
+
+build: ## build bin/dither, static
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/dither ./cmd/dither
+
+proto: ## generate the Go code of proto/
+	.ci/tool buf && .ci/tool protoc-gen-go && .ci/tool protoc-gen-go-grpc
+	PATH="$$PWD/.ci/bin:$$PATH" buf generate
+
+proto-baseline: ## take today's proto/ as what later changes must stay compatible with
+	.ci/tool buf
+	.ci/bin/buf build --exclude-source-info -o proto/baseline.binpb
+
+bench: ## run the Go benchmarks (BENCH=regexp chooses some)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+clean: ## remove what was built (runs/ and the tools stay)
+	rm -rf bin

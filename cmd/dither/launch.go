@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// parting is how long a child may take to end by itself once the run is over or the parent is gone.
+const parting = 5 * time.Second
+
+// child is a role of a run as a process of this one. Its standard input is a pipe that only the parent holds: when the parent is gone,
+// however it went, the child reads the end of it and leaves. It writes its log into the run's folder.
+type child struct {
+	role string
+	cmd  *exec.Cmd
+	hold io.WriteCloser
+	log  string
+	done chan struct{} // closed when the process is gone
+	err  error         // how it went; read after done
+}
+
+// crew is the children of one run.
+type crew struct {
+	dir      string
+	children []*child
+}
+
+// start begins `dither serve ROLE args...`; with answer, the first line that it prints is read into it as JSON: what others need to reach it.
+func (c *crew) start(name, role string, args []string, answer any) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("starting %s: %w", name, err)
+	}
+	logs := filepath.Join(c.dir, "logs")
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		return err
+	}
+	k := &child{role: name, log: filepath.Join(logs, name+".log"), done: make(chan struct{})}
+	log, err := os.OpenFile(k.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	k.cmd = exec.Command(exe, append([]string{"serve", role, "--attached"}, args...)...)
+	k.cmd.Stderr = log
+	// A Ctrl-C at the terminal is the parent's to hear; it stops the run in order.
+	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if k.hold, err = k.cmd.StdinPipe(); err != nil {
+		return err
+	}
+	var out io.ReadCloser
+	if answer != nil {
+		if out, err = k.cmd.StdoutPipe(); err != nil {
+			return err
+		}
+	}
+	if err := k.cmd.Start(); err != nil {
+		return fmt.Errorf("starting %s: %w", name, err)
+	}
+	c.children = append(c.children, k)
+	var line []byte
+	var lineErr error
+	if answer != nil {
+		line, lineErr = bufio.NewReader(out).ReadBytes('\n')
+	}
+	go func() {
+		k.err = k.cmd.Wait()
+		close(k.done)
+	}()
+	if answer == nil {
+		return nil
+	}
+	if lineErr != nil {
+		<-k.done
+		return k.why()
+	}
+	return json.Unmarshal(line, answer)
+}
+
+// why is the reason for which a child failed: the last thing that it said.
+func (k *child) why() error {
+	text, _ := os.ReadFile(k.log)
+	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
+	last := strings.TrimPrefix(string(lines[len(lines)-1]), "dither: ")
+	code := exitFailed
+	if k.cmd.ProcessState != nil {
+		if code = k.cmd.ProcessState.ExitCode(); code <= 0 {
+			return temporary(fmt.Errorf("%s ended (%v); its log is %s", k.role, k.cmd.ProcessState, k.log))
+		}
+	}
+	if last == "" {
+		last = "it said nothing"
+	}
+	return withCode(code, fmt.Errorf("%s: %s (its log is %s)", k.role, last, k.log))
+}
+
+// firstFailure is why the first child that went wrong did; nil while none has.
+func (c *crew) firstFailure() error {
+	for _, k := range c.children {
+		select {
+		case <-k.done:
+			if k.err != nil {
+				return k.why()
+			}
+		default:
+		}
+	}
+	return nil
+}
+
+// end waits for the children to leave, and makes those leave who do not.
+func (c *crew) end(patience time.Duration) {
+	deadline := time.After(patience)
+	for _, k := range c.children {
+		select {
+		case <-k.done:
+			continue
+		case <-deadline:
+			// Time is up for all of them.
+			deadline = closedTimer()
+		}
+		k.hold.Close()
+		select {
+		case <-k.done:
+		case <-time.After(parting):
+			_ = k.cmd.Process.Kill()
+			<-k.done
+		}
+	}
+}
+
+func closedTimer() <-chan time.Time {
+	c := make(chan time.Time)
+	close(c)
+	return c
+}
+
+// follow makes a role that `dither run` started leave with it: gone is called when the parent is, and the process ends after that.
+func follow(gone func()) {
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		gone()
+		time.AfterFunc(parting, func() { os.Exit(exitTemporary) })
+	}()
+}
+
+func flag(name string, v any) string { return "--" + name + "=" + fmt.Sprint(v) }
+
+// threadsEach divides the processors among trainers on this machine, unless a number was asked for.
+func threadsEach(asked, trainers uint32, processors int) string {
+	if asked > 0 {
+		return strconv.Itoa(int(asked))
+	}
+	return strconv.Itoa(max(1, processors/int(trainers)))
+}

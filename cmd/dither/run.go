@@ -1,0 +1,385 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dither-ml/dither/coordinator/report"
+	"github.com/dither-ml/dither/coordinator/runlog"
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
+	"github.com/dither-ml/dither/trainer/checkpoint"
+)
+
+func newRunCommand(a *app) *cobra.Command {
+	f := &runFlags{}
+	var resume string
+	cmd := &cobra.Command{
+		Use:   "run [SPEC.yaml]",
+		Short: "Train a student by noisy self-distillation on this machine",
+		Long: "run starts an embedded etcd, a coordinator, a teacher-logit service and trainers as child processes, trains, and ends with a table,\n" +
+			"the parameters' sha256 and a report in the run's folder. A spec file may stand in for flags; flags override it.",
+		Example: "  dither run --dataset digits --model resnet8 --epochs 10 --trainers 2\n" +
+			"  dither run --dataset cifar10 --data data --teacher resnet20.th --init teacher --noise gaussian:sigma2=4 --lr 0.01 --epochs 6\n" +
+			"  dither run --resume runs/first",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError(cmd, "%s takes at most one spec file, but got %d", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+	}
+	f.define(cmd)
+	cmd.Flags().StringVar(&resume, "resume", "", "go on with the run in this folder")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		j := &job{app: a, flags: f, interrupted: cmd.Context()}
+		var err error
+		if resume != "" {
+			err = j.resume(resume)
+		} else {
+			err = j.fresh(append(args, "")[0])
+		}
+		if err != nil {
+			return err
+		}
+		return a.result(j.result, func(w io.Writer) { printRun(w, j.result, j.folder.dir, j.reportPath) })
+	}
+	return cmd
+}
+
+// job is one `dither run`.
+type job struct {
+	app         *app
+	flags       *runFlags
+	interrupted context.Context // over when the user wants the run to stop
+	folder      *folder
+	result      *runlog.Result
+	reportPath  string
+}
+
+// fresh makes a run from the flags and goes through it.
+func (j *job) fresh(specFile string) error {
+	d, err := newDraft(j.flags, specFile)
+	if err != nil {
+		return err
+	}
+	for _, w := range d.data.Warnings {
+		fmt.Fprintln(j.app.stderr, "dither: warning:", w)
+	}
+	teacher, teacherResult, err := j.teacher(d)
+	if err != nil {
+		return err
+	}
+	if j.folder, err = d.write(j.interrupted, teacher, j.flags.init); err != nil {
+		return err
+	}
+	return j.complete(false, teacherResult)
+}
+
+// teacher settles who the teacher is: it may have to be trained first.
+func (j *job) teacher(d *draft) (teacher any, result *runlog.Result, err error) {
+	path := j.flags.teacher
+	if s := d.file.Spec; !j.flags.set.Changed("teacher") && s.GetTeacher() != nil && d.beside != "" {
+		path = filepath.Join(d.beside, teacherName)
+	}
+	switch path {
+	case "none":
+		d.file.Spec.Teacher = nil
+		return nil, nil, nil
+	case "train":
+		if path, result, err = j.trainTeacher(d); err != nil {
+			return nil, nil, err
+		}
+	}
+	teacher, err = d.teacherOf(path)
+	return teacher, result, err
+}
+
+// resume goes on with the run in a folder.
+func (j *job) resume(dir string) error {
+	for _, name := range []string{"dataset", "model", "teacher", "noise", "loss", "shards", "batch", "epochs", "iterations", "lr", "seed", "init", "out", "milestones", "warmup", "momentum", "weight-decay", "batchnorm", "augment", "validation", "train-limit", "test-limit"} {
+		if j.flags.set.Changed(name) {
+			return badInputf("--%s belongs to the spec, and a run goes on with the spec that it has; leave it out, or start a new run", name)
+		}
+	}
+	var err error
+	if j.folder, err = openFolder(dir, j.flags.data); err != nil {
+		return err
+	}
+	shards := j.folder.file.Spec.GetShards()
+	if j.flags.trainers > shards {
+		return badInputf("%d trainers are more than the run's %d shards; say --trainers %d or fewer", j.flags.trainers, shards, shards)
+	}
+	if old, err := runlog.ReadResult(dir); err == nil && old.Phase == "finished" {
+		fmt.Fprintf(j.app.stderr, "dither: the run in %s is finished already\n", dir)
+		j.result, j.reportPath = old, filepath.Join(dir, "report.html")
+		return nil
+	}
+	var before *runlog.Result
+	if r, err := runlog.ReadResult(filepath.Join(dir, teacherRun)); err == nil {
+		before = r
+	}
+	return j.complete(true, before)
+}
+
+// trainTeacher trains the teacher as a run of its own, on the labels alone, and gives its last checkpoint.
+func (j *job) trainTeacher(d *draft) (string, *runlog.Result, error) {
+	spec := proto.CloneOf(d.file.Spec)
+	spec.Teacher, spec.Noise = nil, nil
+	spec.Loss = &ditherv1.LossSpec{Ce: 1}
+	spec.Init = &ditherv1.InitSpec{Kind: "random"}
+	// The warm-up of the quadratic loss does a teacher no harm, and keeps the two schedules alike.
+	options := proto.CloneOf(d.file.Options)
+	options.StopAfter, options.NoiseAddress = 0, ""
+	if err := os.MkdirAll(d.dir, 0o755); err != nil {
+		return "", nil, badInputf("the run's folder: %w", err)
+	}
+	t := &draft{flags: j.flags, file: &ditherv1.RunFile{Spec: spec, Options: options}, data: d.data, dir: filepath.Join(d.dir, teacherRun)}
+	f, err := t.write(j.interrupted, nil, "")
+	if err != nil {
+		return "", nil, err
+	}
+	tj := &job{app: j.app, flags: j.flags, interrupted: j.interrupted, folder: f}
+	if err := tj.complete(false, nil); err != nil {
+		return "", nil, fmt.Errorf("training the teacher: %w", err)
+	}
+	path, err := lastCheckpoint(f.dir)
+	return path, tj.result, err
+}
+
+// complete goes through the run, then measures, records and draws.
+func (j *job) complete(resumed bool, teacher *runlog.Result) error {
+	r, err := j.execute(resumed)
+	if err != nil {
+		return err
+	}
+	j.result, err = runlog.ReadResult(j.folder.dir)
+	if err != nil {
+		return fmt.Errorf("the run is over, but its result cannot be read: %w", err)
+	}
+	j.result.DataOfficial = j.folder.data.Official
+	if teacher != nil {
+		j.result.TeacherTestAccuracy, j.result.TeacherGradientNorm = teacher.TestAccuracy, teacher.GradientNorm
+	} else if r.GetPhase() == "finished" && j.folder.file.Spec.GetTeacher().GetModel() != nil {
+		if err := j.measureTeacher(); err != nil {
+			return fmt.Errorf("measuring the teacher: %w", err)
+		}
+	}
+	if err := runlog.WriteResult(j.folder.dir, *j.result); err != nil {
+		return err
+	}
+	if j.reportPath, err = report.Write(j.folder.dir); err != nil {
+		fmt.Fprintln(j.app.stderr, "dither: the report could not be written:", err)
+	}
+	switch r.GetPhase() {
+	case "finished":
+		return nil
+	case "stopped":
+		return stopped(fmt.Errorf("%s after iteration %d; go on with `dither run --resume %s`", r.GetReason(), r.GetIteration(), j.folder.dir))
+	}
+	kept := "no checkpoint was written"
+	if r.GetCheckpoint() != "" {
+		kept = fmt.Sprintf("its last good state is %s; go on with `dither run --resume %s`", filepath.Join(j.folder.dir, r.GetCheckpoint()), j.folder.dir)
+	}
+	failure := fmt.Errorf("the run failed: %s; %s", r.GetReason(), kept)
+	if r.GetTemporary() {
+		return temporary(failure)
+	}
+	return failure
+}
+
+// execute starts the roles as children, follows the run, and leaves no child behind.
+func (j *job) execute(resumed bool) (*ditherv1.RunResult, error) {
+	f, trainers := j.folder, j.flags.trainers
+	if err := j.setStopAfter(); err != nil {
+		return nil, err
+	}
+	c := &crew{dir: f.dir}
+	defer c.end(0)
+	defer os.Remove(f.path(addressName))
+	args := []string{flag("folder", f.dir), flag("trainers", trainers)}
+	if resumed {
+		args = append(args, "--resume")
+	}
+	var at listening
+	if err := c.start("coordinator", "coordinator", args, &at); err != nil {
+		return nil, err
+	}
+	common := []string{flag("coordinator", at.Address), flag("data", j.flags.data), flag("kernels", j.flags.kernels)}
+	if f.file.Spec.GetTeacher() != nil {
+		if err := c.start("teacher", "teacher", append(common, flag("threads", threadsEach(j.flags.threads, trainers, runtime.GOMAXPROCS(0)))), nil); err != nil {
+			return nil, err
+		}
+	}
+	for i := range trainers {
+		name := fmt.Sprintf("trainer-%d", i)
+		if err := c.start(name, "trainer", append(common, flag("id", name), flag("threads", threadsEach(j.flags.threads, trainers, runtime.GOMAXPROCS(0)))), nil); err != nil {
+			return nil, err
+		}
+	}
+	return j.follow(c, at.Address)
+}
+
+// follow shows the run until it is over. A child that fails before the run has begun to train is the run's failure.
+func (j *job) follow(c *crew, address string) (*ditherv1.RunResult, error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	client, conn, err := reach(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	go func() {
+		select {
+		case <-j.interrupted.Done():
+			_, _ = client.Stop(ctx, &ditherv1.StopRequest{Reason: "interrupted"})
+		case <-ctx.Done():
+		}
+	}()
+	failures := make(chan struct{}, len(c.children))
+	for _, k := range c.children {
+		go func() {
+			<-k.done
+			if k.err != nil {
+				failures <- struct{}{}
+			}
+		}()
+	}
+	type end struct {
+		result *ditherv1.RunResult
+		err    error
+	}
+	ended := make(chan end, 1)
+	title := "student"
+	if j.folder.file.Spec.GetTeacher() == nil {
+		title = "training"
+		if filepath.Base(j.folder.dir) == teacherRun {
+			title = "teacher"
+		}
+	}
+	w := &watcher{app: j.app, title: title, batch: j.folder.file.Spec.GetBatch()}
+	go func() {
+		r, err := w.follow(ctx, client)
+		ended <- end{r, err}
+	}()
+	for {
+		select {
+		case e := <-ended:
+			if e.err != nil {
+				if why := c.firstFailure(); why != nil {
+					return nil, why
+				}
+				return nil, e.err
+			}
+			c.end(2 * parting)
+			return e.result, nil
+		case <-failures:
+			// In training, the coordinator knows better what a lost child means; before, nobody else can tell.
+			s, err := client.Status(ctx, &ditherv1.StatusRequest{})
+			if err != nil || s.GetPhase() == "waiting" {
+				return nil, c.firstFailure()
+			}
+		}
+	}
+}
+
+// setStopAfter writes --stop-after into spec.yaml's options: it is of this execution alone, never of the spec.
+func (j *job) setStopAfter() error {
+	o := j.folder.file.Options
+	if o == nil {
+		o = &ditherv1.RunOptions{}
+		j.folder.file.Options = o
+	}
+	if filepath.Base(j.folder.dir) != teacherRun {
+		o.StopAfter = j.flags.stopAfter
+	}
+	text, err := runFileText(j.folder.file)
+	if err != nil {
+		return err
+	}
+	return replaceFile(j.folder.path(specName), text)
+}
+
+// replaceFile writes a file aside and renames it, so that a crash leaves the old one or the new.
+func replaceFile(path string, data []byte) error {
+	aside := path + ".part"
+	if err := os.WriteFile(aside, data, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(aside, path)
+}
+
+// lastCheckpoint is the newest checkpoint of a run's folder.
+func lastCheckpoint(dir string) (string, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "checkpoints", "iteration-*.safetensors"))
+	if err != nil || len(paths) == 0 {
+		return "", errors.Join(fmt.Errorf("%s has no checkpoint", dir), err)
+	}
+	return paths[len(paths)-1], nil // Glob sorts, and the numbers have eight digits
+}
+
+// measureTeacher evaluates a teacher that came as a file, on the images on which the student was.
+func (j *job) measureTeacher() error {
+	spec := j.folder.file.Spec
+	c, err := checkpoint.Load(j.folder.path(teacherName))
+	if err != nil {
+		return err
+	}
+	c.Meta.Model, c.Meta.Shortcut = spec.Teacher.Model.Name, spec.Teacher.Model.Shortcut
+	e := &evaluator{app: j.app, title: "measuring the teacher", checkpoint: c, set: j.folder.data, mean: spec.Dataset.Mean, std: spec.Dataset.Std}
+	kernels, err := openKernels(j.flags.kernels, 0)
+	if err != nil {
+		return err
+	}
+	defer kernels.Close()
+	e.kernels = kernels
+	r, err := e.test(j.interrupted)
+	if err != nil {
+		return err
+	}
+	j.result.TeacherTestAccuracy = &r.Accuracy
+	if n := j.folder.file.Options.GetGradientNormImages(); n > 0 {
+		norm, err := e.trainingNorm(j.interrupted, spec, int(n))
+		if err != nil {
+			return err
+		}
+		j.result.TeacherGradientNorm = &norm
+	}
+	return nil
+}
+
+// printRun is what a person sees at the end.
+func printRun(w io.Writer, r *runlog.Result, dir, reportPath string) {
+	percent := func(v *float64) string {
+		if v == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%.2f %%", 100**v)
+	}
+	number := func(v *float64) string {
+		if v == nil {
+			return "-"
+		}
+		return fmt.Sprintf("%.4g", *v)
+	}
+	rows := [][]string{{"test accuracy", percent(r.TeacherTestAccuracy), percent(r.TestAccuracy)}}
+	if r.ValidationAccuracy != nil {
+		rows = append(rows, []string{"validation accuracy", "-", percent(r.ValidationAccuracy)})
+	}
+	rows = append(rows, []string{"test loss (cross-entropy)", "-", number(r.TestLoss)}, []string{"training loss (last iteration)", "-", number(r.TrainLoss)},
+		[]string{"gradient norm", number(r.TeacherGradientNorm), number(r.GradientNorm)}, []string{"images/s", "-", number(&r.ImagesPerSecond)})
+	table(w, []string{"", "teacher", "student"}, rows)
+	fmt.Fprintf(w, "\nrun folder %s, %s\n", dir, strings.Join(r.KernelSets, ", ")+" kernels")
+	if reportPath != "" {
+		fmt.Fprintf(w, "report     %s\n", reportPath)
+	}
+	fmt.Fprintf(w, "parameters %s\n", "sha256:"+strings.TrimPrefix(r.ParametersSHA256, "sha256:"))
+}

@@ -1,0 +1,366 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"github.com/dither-ml/dither/coordinator"
+	"github.com/dither-ml/dither/coordinator/membership"
+	"github.com/dither-ml/dither/dataloader"
+	"github.com/dither-ml/dither/noise"
+	"github.com/dither-ml/dither/noise/teacher"
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
+	"github.com/dither-ml/dither/trainer"
+)
+
+// leaseTTL is how long a role may be silent before the others think it gone.
+const leaseTTL = 10 * time.Second
+
+func newServeCommand(a *app) *cobra.Command {
+	cmd := group(&cobra.Command{Use: "serve", Short: "Be one role of a run: coordinator, trainer, teacher or noise",
+		Example: "  dither serve coordinator --dataset cifar10 --teacher resnet20.th --trainers 2 --listen 10.0.0.1:7000 --out runs/first\n" +
+			"  dither serve teacher --coordinator 10.0.0.1:7000 --listen 10.0.0.2:7001 --data data\n" +
+			"  dither serve trainer --coordinator 10.0.0.1:7000 --listen 10.0.0.3:7002 --data data"})
+	cmd.AddCommand(newServeCoordinatorCommand(a), newServeTeacherCommand(a), newServeTrainerCommand(a), newNoiseServeCommand(a, "noise", "dither serve noise"))
+	return cmd
+}
+
+// serveFlags is what every role takes.
+type serveFlags struct {
+	attached                           bool
+	listen, advertise, coordinator, id string
+	data, kernels                      string
+	threads                            int
+	wait                               time.Duration
+}
+
+func (f *serveFlags) define(c *cobra.Command, worker bool) {
+	s := c.Flags()
+	s.BoolVar(&f.attached, "attached", false, "end when standard input does: for a role that `dither run` starts")
+	_ = s.MarkHidden("attached")
+	s.StringVar(&f.listen, "listen", "127.0.0.1:0", "HOST:PORT to listen on; port 0: any that is free")
+	s.StringVar(&f.advertise, "advertise", "", "HOST:PORT under which others reach it; default: where it listens")
+	if !worker {
+		return
+	}
+	s.StringVar(&f.coordinator, "coordinator", "", "HOST:PORT of the run's coordinator")
+	s.StringVar(&f.data, "data", "data", "folder that holds the data set")
+	s.StringVar(&f.kernels, "kernels", "auto", "kernel set: auto, generic")
+	s.StringVar(&f.id, "id", "", "its name in the run; default: host and process")
+	s.IntVar(&f.threads, "threads", 0, "threads; 0: one for each processor")
+	s.DurationVar(&f.wait, "wait", time.Minute, "how long to wait for the coordinator")
+}
+
+// drain is over when the role should leave in order: a signal, or the end of the `dither run` that started it.
+func (f *serveFlags) drain(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if f.attached {
+		follow(cancel)
+	}
+	return ctx, cancel
+}
+
+func (f *serveFlags) advertised(l net.Listener) string {
+	if f.advertise != "" {
+		return f.advertise
+	}
+	return l.Addr().String()
+}
+
+// name is the role's id in the run.
+func (f *serveFlags) name(role string) string {
+	if f.id != "" {
+		return f.id
+	}
+	host, _ := os.Hostname()
+	return fmt.Sprintf("%s-%s-%d", role, host, os.Getpid())
+}
+
+// join asks the coordinator for the run and connects to its etcd.
+func (f *serveFlags) join(ctx context.Context) (ditherv1.CoordinatorServiceClient, *ditherv1.GetRunResponse, *membership.Client, error) {
+	if f.coordinator == "" {
+		return nil, nil, nil, badInputf("--coordinator is missing; give HOST:PORT of the run's coordinator")
+	}
+	client, _, err := coordinator.Dial(ctx, f.coordinator)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	asking, cancel := context.WithTimeout(ctx, f.wait)
+	defer cancel()
+	run, err := client.GetRun(asking, &ditherv1.GetRunRequest{}, grpc.WaitForReady(true))
+	if err != nil {
+		return nil, nil, nil, temporary(fmt.Errorf("no coordinator answers at %s within %v: %s; start one with `dither serve coordinator`, or check the address", f.coordinator, f.wait, ditherv1.Message(err)))
+	}
+	members, err := membership.Connect(ctx, run.GetEtcd(), run.GetRun())
+	if err != nil {
+		return nil, nil, nil, temporary(err)
+	}
+	return client, run, members, nil
+}
+
+func (f *serveFlags) open(run *ditherv1.GetRunResponse, test bool) (*dataloader.Set, error) {
+	d := run.GetSpec().GetDataset()
+	set, err := dataloader.Open(d.GetName(), f.data, dataloader.Options{TrainLimit: int(d.GetTrainLimit()), TestLimit: int(d.GetTestLimit()), SkipTest: !test})
+	if err != nil {
+		return nil, badInput(err)
+	}
+	return set, nil
+}
+
+func newServeCoordinatorCommand(a *app) *cobra.Command {
+	f, s := &runFlags{}, &serveFlags{}
+	var dir, etcd string
+	var resume bool
+	cmd := &cobra.Command{Use: "coordinator [SPEC.yaml]", Short: "Coordinate a run whose other roles are started by hand",
+		Long:    "It makes the run's folder from the same flags as `dither run` (whose --teacher train it does not have: train the teacher as a run with --loss ce first), then waits for the roles.",
+		Example: "  dither serve coordinator --dataset cifar10 --data data --teacher resnet20.th --trainers 2 --listen 10.0.0.1:7000 --out runs/first\n  dither serve coordinator --folder runs/first --resume --trainers 3 --listen 10.0.0.1:7000",
+		Args:    cobra.MaximumNArgs(1)}
+	f.define(cmd)
+	s.define(cmd, false)
+	cmd.Flags().StringVar(&dir, "folder", "", "the folder of a run that was made before, in place of a spec")
+	cmd.Flags().BoolVar(&resume, "resume", false, "with --folder: go on from its newest checkpoint")
+	cmd.Flags().StringVar(&etcd, "etcd", "", "HOST:PORT,... of an etcd to use; default: one embedded in this process")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, cancel := s.drain(cmd.Context())
+		defer cancel()
+		run, err := coordinatorFolder(ctx, f, dir, append(args, "")[0])
+		if err != nil {
+			return err
+		}
+		var endpoints []string
+		if etcd != "" {
+			endpoints = strings.Split(etcd, ",")
+		}
+		hash := ditherv1.Hash(run.file.Spec)
+		trainers := int(f.trainers)
+		c, err := coordinator.Start(context.WithoutCancel(ctx), coordinator.Config{Run: runName(hash, run.dir), Dir: run.dir, Spec: run.file.Spec, SpecSHA256: hash, Options: run.file.Options,
+			Trainers: trainers, NeedTeacher: run.file.Spec.GetTeacher() != nil, Etcd: endpoints, Listen: s.listen, Advertise: s.advertise, LeaseTTL: leaseTTL,
+			Version: versionString(), Files: run.files(), Resume: resume, Logger: a.log})
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		at := listening{c.Address()}
+		text, err := json.Marshal(at)
+		if err != nil {
+			return err
+		}
+		if err := replaceFile(run.path(addressName), text); err != nil {
+			return err
+		}
+		defer os.Remove(run.path(addressName))
+		if _, err := fmt.Fprintf(a.stdout, "%s\n", text); err != nil {
+			return err
+		}
+		stop := context.AfterFunc(ctx, func() { c.Stop("the coordinator was asked to stop") })
+		defer stop()
+		r, err := c.Wait(context.WithoutCancel(ctx))
+		if err != nil {
+			return err
+		}
+		a.log.Info("the run is over", "phase", r.GetPhase(), "reason", r.GetReason(), "iteration", r.GetIteration(), "parameters", r.GetParametersSha256())
+		return ending(r, run.dir)
+	}
+	return cmd
+}
+
+// ending is a run's end as a command's.
+func ending(r *ditherv1.RunResult, dir string) error {
+	switch {
+	case r.GetPhase() == "finished":
+		return nil
+	case r.GetPhase() == "stopped":
+		return stopped(fmt.Errorf("%s after iteration %d; go on with --resume in %s", r.GetReason(), r.GetIteration(), dir))
+	case r.GetTemporary():
+		return temporary(errors.New(r.GetReason()))
+	}
+	return errors.New(r.GetReason())
+}
+
+func coordinatorFolder(ctx context.Context, f *runFlags, dir, specFile string) (*folder, error) {
+	if dir != "" {
+		file, err := readRunFile(filepath.Join(dir, specName))
+		if err != nil {
+			return nil, err
+		}
+		return &folder{dir: dir, file: file}, nil
+	}
+	d, err := newDraft(f, specFile)
+	if err != nil {
+		return nil, err
+	}
+	var t any
+	switch f.teacher {
+	case "none":
+		d.file.Spec.Teacher = nil
+	case "train":
+		return nil, badInputf("--teacher train is of `dither run`: train the teacher as a run with --loss ce, and give its checkpoint as --teacher FILE")
+	default:
+		if t, err = d.teacherOf(f.teacher); err != nil {
+			return nil, err
+		}
+	}
+	return d.write(ctx, t, f.init)
+}
+
+func newServeTeacherCommand(a *app) *cobra.Command {
+	s := &serveFlags{}
+	cmd := &cobra.Command{Use: "teacher", Short: "Serve a run's noisy soft labels", Args: noArgs,
+		Example: "  dither serve teacher --coordinator 10.0.0.1:7000 --listen 10.0.0.2:7001 --data data"}
+	s.define(cmd, true)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx, cancel := s.drain(cmd.Context())
+		defer cancel()
+		l, err := listen("--listen", s.listen)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		client, run, members, err := s.join(ctx)
+		if err != nil {
+			return err
+		}
+		set, err := s.open(run, false)
+		if err != nil {
+			return err
+		}
+		kernels, err := openKernels(s.kernels, s.threads)
+		if err != nil {
+			return err
+		}
+		defer kernels.Close()
+		file, err := trainer.GetFile(ctx, client, ditherv1.FileKind_FILE_KIND_TEACHER)
+		if err != nil {
+			return err
+		}
+		n, err := noise.New(run.GetSpec().GetNoise(), run.GetOptions().GetNoiseAddress())
+		if err != nil {
+			return err
+		}
+		service, err := teacher.New(ctx, teacher.Config{Run: run, Kernels: kernels, Data: set, File: file, Noise: n})
+		if err != nil {
+			return err
+		}
+		defer service.Close()
+		server := newService(grpc.MaxRecvMsgSize(trainer.MaxMessage), grpc.MaxSendMsgSize(trainer.MaxMessage))
+		ditherv1.RegisterTeacherServiceServer(server, service)
+		host, _ := os.Hostname()
+		lease, err := members.Join(ctx, &ditherv1.Member{Id: s.name("teacher"), Role: "teacher", Address: s.advertised(l), KernelSet: kernels.Name(), Arithmetic: kernels.Arithmetic(),
+			Version: versionString(), Process: fmt.Sprintf("%s:%d", host, os.Getpid())}, leaseTTL)
+		if err != nil {
+			return temporary(err)
+		}
+		defer lease.Leave(context.WithoutCancel(ctx))
+		a.log.Info("serving noisy soft labels", "address", s.advertised(l), "run", run.GetRun())
+		serving, done := context.WithCancel(ctx)
+		defer done()
+		go func() {
+			<-untilOver(ctx, client)
+			done()
+		}()
+		return server.serve(serving, l)
+	}
+	return cmd
+}
+
+// untilOver is closed when the run is over, its coordinator is gone, or ctx is.
+func untilOver(ctx context.Context, c ditherv1.CoordinatorServiceClient) <-chan struct{} {
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		stream, err := c.Watch(ctx, &ditherv1.WatchRequest{})
+		for err == nil {
+			var e *ditherv1.WatchResponse
+			if e, err = stream.Recv(); e.GetResult() != nil {
+				return
+			}
+		}
+	}()
+	return over
+}
+
+// etcdMembership is a trainer's membership in etcd.
+type etcdMembership struct {
+	client *membership.Client
+	lease  *membership.Lease
+	lost   chan struct{}
+}
+
+func (m *etcdMembership) Join(ctx context.Context, me *ditherv1.Member) (err error) {
+	if m.lease, err = m.client.Join(ctx, me, leaseTTL); err != nil {
+		return err
+	}
+	go func() {
+		select {
+		case <-m.lease.Lost():
+			close(m.lost)
+		case <-ctx.Done():
+		}
+	}()
+	return nil
+}
+
+func (m *etcdMembership) Generations(ctx context.Context) <-chan *ditherv1.Generation {
+	return m.client.WatchGeneration(ctx)
+}
+
+func (m *etcdMembership) Lost() <-chan struct{} { return m.lost }
+
+func newServeTrainerCommand(a *app) *cobra.Command {
+	s := &serveFlags{}
+	cmd := &cobra.Command{Use: "trainer", Short: "Compute shards of a run", Args: noArgs,
+		Example: "  dither serve trainer --coordinator 10.0.0.1:7000 --listen 10.0.0.3:7002 --data data --threads 8"}
+	s.define(cmd, true)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx, cancel := s.drain(cmd.Context())
+		defer cancel()
+		if n := runtime.NumCPU(); s.threads > n {
+			a.log.Warn("more threads than processors only get in each other's way", "threads", s.threads, "processors", n)
+		}
+		l, err := listen("--listen", s.listen)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		client, run, members, err := s.join(ctx)
+		if err != nil {
+			return err
+		}
+		set, err := s.open(run, true)
+		if err != nil {
+			return err
+		}
+		kernels, err := openKernels(s.kernels, s.threads)
+		if err != nil {
+			return err
+		}
+		defer kernels.Close()
+		sockets, err := os.MkdirTemp("", "dither-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(sockets)
+		m := &etcdMembership{client: members, lost: make(chan struct{})}
+		err = trainer.Serve(context.WithoutCancel(ctx), trainer.Config{ID: s.name("trainer"), Version: versionString(), Run: run, Coordinator: client, Members: m, Kernels: kernels, Data: set,
+			Listener: l, Advertise: s.advertised(l), Socket: filepath.Join(sockets, "exchange"), Logger: a.log}, ctx.Done())
+		if m.lease != nil {
+			m.lease.Leave(context.WithoutCancel(ctx))
+		}
+		if errors.Is(err, trainer.ErrStopped) {
+			return stopped(err)
+		}
+		return err
+	}
+	return cmd
+}

@@ -1,0 +1,249 @@
+// Package teacher is the teacher-logit service: the teacher's logits for the view that a sample has at an iteration, from a cache or a forward
+// pass, through the noise. Its answers are a function of (spec, iteration, sample) for every replayable noise.
+package teacher
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/dither-ml/dither/dataloader"
+	"github.com/dither-ml/dither/noise"
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
+	"github.com/dither-ml/dither/trainer/checkpoint"
+	"github.com/dither-ml/dither/trainer/kernel"
+	"github.com/dither-ml/dither/trainer/model"
+	"github.com/dither-ml/dither/trainer/program"
+)
+
+const (
+	pad    = 4  // of the standard augmentation
+	images = 32 // of one forward pass; it bounds memory and changes no number
+)
+
+// Config is what the service is given.
+type Config struct {
+	Run     *ditherv1.GetRunResponse
+	Kernels kernel.Set      // its arithmetic is the spec's teacher.arithmetic
+	Data    *dataloader.Set // the training images
+	File    []byte          // the teacher: safetensors of parameters, or of precomputed logits
+	Noise   noise.Noise
+}
+
+// Service implements dither.v1.TeacherService.
+type Service struct {
+	ditherv1.UnimplementedTeacherServiceServer
+	Config
+	spec    *ditherv1.RunSpec
+	classes int
+	order   *dataloader.Order
+	logits  []float32 // precomputed [N][classes]; nil where there is a network
+
+	mu       sync.Mutex // guards what follows: one forward pass at a time
+	network  *program.Inference
+	cache    *cache
+	pixels   []byte
+	geometry []int32
+	out      []float32
+	hits     uint64
+	misses   uint64
+}
+
+// New checks that the teacher, the data and the noise are the run's, and is then ready to answer.
+func New(ctx context.Context, c Config) (*Service, error) {
+	spec := c.Run.GetSpec()
+	s := &Service{Config: c, spec: spec, classes: int(spec.GetDataset().GetClasses())}
+	if got, want := c.Data.Train.Hash(), spec.GetDataset().GetTrainSha256(); got != want {
+		return nil, fmt.Errorf("the %s training images here are not the run's (sha256 %.12s, not %.12s); give --data the same files on every host", c.Data.Name, got, want)
+	}
+	d, err := c.Noise.Describe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if want := spec.GetNoise().GetService(); spec.GetNoise().GetKind() == "service" && d.Name != want {
+		return nil, fmt.Errorf("the noise service calls itself %q and the run's spec says %q; start the one that the run was made with", d.Name, want)
+	}
+	train, _ := dataloader.Split(spec.GetSeed(), c.Data.Train.N(), spec.GetDataset().GetValidation())
+	if s.order, err = dataloader.NewOrder(spec.GetSeed(), train, int(spec.GetBatch())); err != nil {
+		return nil, err
+	}
+	if spec.GetTeacher().GetModel() == nil {
+		return s, s.loadLogits()
+	}
+	return s, s.loadNetwork()
+}
+
+func (s *Service) loadLogits() error {
+	values, sum, err := checkpoint.DecodeLogits(s.File)
+	if err != nil {
+		return fmt.Errorf("precomputed logits: %w", err)
+	}
+	if sum != s.spec.GetTeacher().GetSha256() {
+		return fmt.Errorf("precomputed logits have sha256 %.12s and the spec says %.12s; the file was changed: give the run the original", sum, s.spec.GetTeacher().GetSha256())
+	}
+	if len(values) != s.Data.Train.N()*s.classes {
+		return fmt.Errorf("precomputed logits hold %d numbers and %d training images of %d classes need %d", len(values), s.Data.Train.N(), s.classes, s.Data.Train.N()*s.classes)
+	}
+	s.logits = values
+	s.cache = newCache(0, s.classes, 0)
+	return nil
+}
+
+func (s *Service) loadNetwork() error {
+	t, d := s.spec.GetTeacher(), s.spec.GetDataset()
+	if got := s.Kernels.Arithmetic(); got != t.GetArithmetic() {
+		return fmt.Errorf("the teacher's forward pass is in arithmetic %s and kernel set %s computes in %s; choose another with --kernels", t.GetArithmetic(), s.Kernels.Name(), got)
+	}
+	c, err := checkpoint.Decode(s.File)
+	if err != nil {
+		return fmt.Errorf("teacher: %w", err)
+	}
+	if got := strings.TrimPrefix(c.Hash(), "sha256:"); got != t.GetSha256() {
+		return fmt.Errorf("the teacher has parameters sha256 %.12s and the spec says %.12s; the file was changed: give the run the original", got, t.GetSha256())
+	}
+	shape := model.Shape{Channels: int(d.GetChannels()), Height: int(d.GetHeight()), Width: int(d.GetWidth()), Classes: s.classes}
+	s.network, err = program.NewInference(s.Kernels, model.Spec{Name: t.GetModel().GetName(), Shortcut: t.GetModel().GetShortcut(), Shape: shape}, images, d.GetMean(), d.GetStd(), pad)
+	if err != nil {
+		return fmt.Errorf("teacher: %w", err)
+	}
+	if err := c.Restore(model.Shapes(s.network.Parameters()), s.network.Load); err != nil {
+		return fmt.Errorf("teacher: %w", err)
+	}
+	views := uint64(1)
+	if t.GetView() == "augmented" && s.spec.GetAugment() == "standard" {
+		views = (2*pad + 1) * (2*pad + 1)
+		if s.Data.Flip {
+			views *= 2
+		}
+	}
+	s.cache = newCache(s.Run.GetOptions().GetTeacherCacheBytes(), s.classes, views*uint64(s.Data.Train.N()))
+	s.pixels = make([]byte, images*s.imageBytes())
+	s.geometry = make([]int32, 3*images)
+	s.out = make([]float32, images*s.classes)
+	return nil
+}
+
+// Close releases the network and the noise.
+func (s *Service) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.network != nil {
+		s.network.Close()
+	}
+	return s.Noise.Close()
+}
+
+func (s *Service) imageBytes() int { return s.Data.Channels * s.Data.Height * s.Data.Width }
+
+// NoisyLabels implements dither.v1.TeacherService.
+func (s *Service) NoisyLabels(ctx context.Context, r *ditherv1.NoisyLabelsRequest) (*ditherv1.NoisyLabelsResponse, error) {
+	if err := s.check(r); err != nil {
+		return nil, err
+	}
+	soft := make([]float32, len(r.GetSamples())*s.classes)
+	if err := s.softLabels(r.GetIteration(), r.GetSamples(), soft); err != nil {
+		return nil, ditherv1.Fault(codes.Internal, err.Error(), "teacher-logit service", "see its log")
+	}
+	k := r.GetIteration()
+	if s.spec.GetNoise().GetRefresh() == "once" {
+		k = 0
+	}
+	if err := s.Noise.Perturb(ctx, s.spec.GetSeed(), k, r.GetSamples(), soft, soft); err != nil {
+		return nil, ditherv1.Fault(codes.FailedPrecondition, err.Error(), "", "")
+	}
+	return &ditherv1.NoisyLabelsResponse{Labels: ditherv1.Float32Tensor(soft, int64(len(r.GetSamples())), int64(s.classes))}, nil
+}
+
+// TeacherStatus implements dither.v1.TeacherService.
+func (s *Service) TeacherStatus(context.Context, *ditherv1.TeacherStatusRequest) (*ditherv1.TeacherStatusResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &ditherv1.TeacherStatusResponse{Run: s.Run.GetRun(), SpecSha256: s.Run.GetSpecSha256(), CacheHits: s.hits, CacheMisses: s.misses,
+		CacheEntries: uint64(s.cache.used), CacheCapacity: uint64(s.cache.capacity)}, nil
+}
+
+func (s *Service) check(r *ditherv1.NoisyLabelsRequest) error {
+	refuse := func(what, todo string) error {
+		return ditherv1.Fault(codes.FailedPrecondition, what, "teacher-logit service", todo)
+	}
+	if r.GetRun() != s.Run.GetRun() || r.GetSpecSha256() != s.Run.GetSpecSha256() {
+		return refuse(fmt.Sprintf("serves run %s of spec %.12s and was asked by run %s of spec %.12s", s.Run.GetRun(), s.Run.GetSpecSha256(), r.GetRun(), r.GetSpecSha256()), "each run has a teacher-logit service of its own")
+	}
+	if k := r.GetIteration(); k == 0 || k > s.spec.GetIterations() {
+		return refuse(fmt.Sprintf("there is no iteration %d in a run of %d", k, s.spec.GetIterations()), "")
+	}
+	for _, id := range r.GetSamples() {
+		if int(id) >= s.Data.Train.N() {
+			return refuse(fmt.Sprintf("there is no sample %d among %d training images", id, s.Data.Train.N()), "")
+		}
+	}
+	return nil
+}
+
+// view is how the teacher sees a sample at iteration k.
+func (s *Service) view(k, sample uint32) dataloader.Geometry {
+	augment := s.spec.GetTeacher().GetView() == "augmented" && s.spec.GetAugment() == "standard"
+	return dataloader.View(s.spec.GetSeed(), s.order.Epoch(k), sample, augment, s.Data.Flip, pad)
+}
+
+// softLabels writes the teacher's logits [n][classes] of the samples' views at iteration k.
+func (s *Service) softLabels(k uint32, samples []uint32, out []float32) error {
+	if s.logits != nil {
+		for i, id := range samples {
+			copy(out[i*s.classes:(i+1)*s.classes], s.logits[int(id)*s.classes:])
+		}
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var missing []int
+	for i, id := range samples {
+		if s.cache.get(key(id, s.view(k, id)), out[i*s.classes:(i+1)*s.classes]) {
+			s.hits++
+		} else {
+			missing = append(missing, i)
+		}
+	}
+	s.misses += uint64(len(missing))
+	for from := 0; from < len(missing); from += images {
+		if err := s.forward(k, samples, missing[from:min(from+images, len(missing))], out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forward puts the samples at the given places through the teacher, and into the cache.
+func (s *Service) forward(k uint32, samples []uint32, places []int, out []float32) error {
+	size := s.imageBytes()
+	for j, i := range places {
+		id := samples[i]
+		copy(s.pixels[j*size:(j+1)*size], s.Data.Train.Pixels[int(id)*size:])
+		g := s.view(k, id)
+		s.geometry[3*j], s.geometry[3*j+1], s.geometry[3*j+2] = g.DY, g.DX, g.Flip
+	}
+	n := len(places)
+	if err := s.network.Logits(s.pixels[:n*size], s.geometry[:3*n], n, s.out[:n*s.classes]); err != nil {
+		return err
+	}
+	for j, i := range places {
+		row := s.out[j*s.classes : (j+1)*s.classes]
+		for _, v := range row {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+				return fmt.Errorf("the teacher's logits of training image %d are not finite: its parameters are not a trained network's", samples[i])
+			}
+		}
+		copy(out[i*s.classes:(i+1)*s.classes], row)
+		s.cache.put(key(samples[i], s.view(k, samples[i])), row)
+	}
+	return nil
+}
+
+// key names a view of a sample: there are (2 pad + 1)^2 crops, each mirrored or not.
+func key(sample uint32, g dataloader.Geometry) uint64 {
+	return uint64(sample)<<16 | uint64(g.DY)<<9 | uint64(g.DX)<<1 | uint64(g.Flip)
+}

@@ -1,0 +1,91 @@
+// Package allreduce adds up the gradients of all shards over the trainers of a generation: every trainer ends with the same sum, and its bits do not depend on how
+// many trainers there are.
+//
+// # The order of a sum
+//
+// Float addition is not associative, so the order is fixed: a binary tree over the S shards, whose node over [a, b) splits where kernel.Split says. The tree is over
+// shard index and never over trainers. A trainer owns a Range of shards, and the maximal complete Subtrees in it are what it can add up alone. The subtrees of all
+// trainers together cut the tree once between its root and every leaf; what is left above the cut is added by whoever has all of them. A node's sum is always its left
+// child's plus its right child's, wherever and whenever that is done, so the bits are those of one machine adding the S shards up in that order.
+//
+// # The routing
+//
+// Only the order is a tree. A bucket of n floats is cut into chunks of ChunkFloats; chunk c has an owner, rank c mod T. For each chunk:
+//
+//  1. Every trainer adds up each of its subtrees over the chunk and sends that partial sum to the owner.
+//  2. The owner puts each partial into the chunk's assembly, in whatever order they arrive. As soon as both children of a node are there, they are added.
+//  3. Once the root is there, the owner sends the sum to every other trainer.
+//
+// Chunks do not wait for each other: while one is being sent, the next is added up and the one before comes back, and every trainer owns as many as any other.
+//
+// # What it costs
+//
+// With one subtree a trainer, each sends n(T-1)/T floats of partials and n(T-1)/T of sums, and receives as many: 2n(T-1)/T, which is the least that any all-reduce can do
+// and what a ring does; but in 2 rounds of messages where a ring takes 2(T-1). A trainer whose range is m subtrees sends m times the partials; m < 2 log2(S)+1, and is
+// 1 where the ranges are equal and their length is a power of two. Each float is added S-1 times over all trainers together, and copied once on its way in
+// (from shards of one's own into a pooled buffer, or from HTTP/2 frames into one) and once on its way out, by Wait.
+//
+// One trainer alone has a single subtree, the tree: it owns every chunk, and there is no I/O.
+//
+// # Who waits for whom
+//
+// Start hands a bucket to the worker, a goroutine that makes the partials of one bucket after another. Each peer has a lane: a queue of chunks to send, a goroutine that
+// sends them and another that receives. The worker waits while a lane has lanePartials of its partials queued, so a slow peer holds up the making of partials and not
+// memory. A receiver never waits for a sender (two trainers could then wait for each other): a sum that it completes is queued whatever the queue's length, which the
+// chunks that a bucket has bound. A peer can be one iteration ahead, never two, because no iteration ends without our partials; its early chunks go into their
+// assemblies like any others.
+//
+// # When something breaks
+//
+// The first failure is final: every Wait returns it at once, the streams are broken with it as the reason, and the generation is over for this Reducer. A peer that closes in good
+// order has no more to send or to get; it is lost only to a Wait that still needs it.
+package allreduce
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrPeerLost is what an error wraps when a peer died, closed or could not be reached; the error names its rank and address.
+	ErrPeerLost = errors.New("peer lost")
+	// ErrRefused is what an error wraps when a message does not belong where it came: another run, spec, generation or iteration, or numbers that were not asked for.
+	ErrRefused = errors.New("message refused")
+	// ErrClosed is what Wait and a Transport return after Close.
+	ErrClosed = errors.New("all-reduce closed")
+)
+
+// Group is who owns which shards in a generation.
+type Group struct {
+	Rank   int     // of this trainer
+	Ranges []Range // by rank; none empty, each beginning where the one before ends, from 0 to S
+}
+
+// Options of a Reducer. They must be the same on every trainer.
+type Options struct {
+	ChunkFloats int // floats of a chunk, at most MaxChunkFloats; 0: DefaultChunkFloats
+}
+
+// DefaultChunkFloats is 256 KiB: large enough that a message's cost is small beside its bytes', small enough that chunks overlap.
+const DefaultChunkFloats = 64 << 10
+
+// MaxChunkFloats is what a message has room for, with its header.
+const MaxChunkFloats = maxMessageBytes / 8
+
+func (g Group) check() {
+	if g.Rank < 0 || g.Rank >= len(g.Ranges) {
+		panic(fmt.Sprintf("allreduce: rank %d of %d trainers", g.Rank, len(g.Ranges)))
+	}
+	first := 0
+	for rank, r := range g.Ranges {
+		if r.First != first || r.End <= r.First {
+			panic(fmt.Sprintf("allreduce: rank %d owns shards %v; it must begin at %d and not be empty", rank, r, first))
+		}
+		first = r.End
+	}
+}
+
+// lost is the error for a peer that is not there any more.
+func lost(rank int, address string, cause error) error {
+	return fmt.Errorf("trainer of rank %d at %s: %w: %w", rank, address, ErrPeerLost, cause)
+}

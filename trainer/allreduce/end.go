@@ -1,0 +1,78 @@
+package allreduce
+
+import "fmt"
+
+// Abort ends the all-reduces at once: every Wait returns err, and the peers' too will fail. It returns when no goroutine of the reducer is left.
+func (r *Reducer) Abort(err error) {
+	r.fail(fmt.Errorf("all-reduce aborted: %w", err))
+	r.goroutines.Wait()
+}
+
+// Close ends the reducer in good order: what peers still need of this trainer is sent. With collectives that nobody waited for, it is Abort(ErrClosed).
+// It returns when no goroutine of the reducer is left.
+func (r *Reducer) Close() {
+	r.mu.Lock()
+	unfinished := len(r.started) > 0
+	r.closing = true
+	r.wake()
+	r.mu.Unlock()
+	if unfinished {
+		r.fail(ErrClosed)
+	}
+	if r.sentAll() && r.transport != nil {
+		r.transport.Close(nil)
+	}
+	r.goroutines.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = ErrClosed
+	}
+}
+
+// sentAll waits until every lane has sent what it had, and says whether the reducer has not failed.
+func (r *Reducer) sentAll() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.lanes {
+		for l != nil && !l.deaf && r.err == nil { // a sender that is done is deaf
+			r.progress.Wait()
+		}
+	}
+	return r.err == nil
+}
+
+// lose ends the reducer because of a peer, unless it closes: then there is nothing that it needs of a peer any more, and others may still need something of it.
+func (r *Reducer) lose(err error) {
+	r.mu.Lock()
+	closing := r.closing
+	r.mu.Unlock()
+	if !closing {
+		r.fail(err)
+	}
+}
+
+// fail ends the reducer. The first failure is the one that counts. Buffers that are held are left to the garbage collector.
+func (r *Reducer) fail(err error) {
+	r.mu.Lock()
+	first := r.err == nil
+	if first {
+		r.err = err
+		r.wake()
+	}
+	r.mu.Unlock()
+	if first && r.transport != nil {
+		r.transport.Close(err)
+	}
+}
+
+// wake lets everyone look at r.err and r.closing. It holds r.mu.
+func (r *Reducer) wake() {
+	r.progress.Broadcast()
+	r.work.Broadcast()
+	for _, l := range r.lanes {
+		if l != nil {
+			l.ready.Broadcast()
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package allreduce
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
+	"github.com/dither-ml/dither/trainer/allreduce/wire"
+)
+
+// lanePartials is how many partials wait in a lane before the worker does.
+const lanePartials = 4
+
+// lane is the way to and from one peer. Its fields are guarded by the reducer's mutex.
+type lane struct {
+	r        *Reducer
+	rank     int
+	ready    sync.Cond    // there is a chunk to send, or the reducer closes or failed
+	queue    []wire.Chunk // to be sent; of them
+	partials int          // are partials. Invariant: partials <= lanePartials
+	deaf     bool         // a send failed: what is posted is dropped, and what is received tells why
+}
+
+func newLane(r *Reducer, rank int) *lane {
+	l := &lane{r: r, rank: rank}
+	l.ready.L = &r.mu
+	return l
+}
+
+// post queues a chunk and takes over its reference.
+func (l *lane) post(c wire.Chunk) {
+	if l.deaf {
+		c.Data.Release()
+		return
+	}
+	l.queue = append(l.queue, c)
+	if c.Kind == ditherv1.ChunkKind_CHUNK_KIND_PARTIAL {
+		l.partials++
+	}
+	l.ready.Signal()
+}
+
+// send sends what is posted until the reducer fails, or closes and all is sent.
+func (l *lane) send() {
+	r := l.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		for len(l.queue) == 0 && !l.deaf && r.err == nil && !r.closing {
+			l.ready.Wait()
+		}
+		if len(l.queue) == 0 || l.deaf || r.err != nil {
+			break
+		}
+		c := l.queue[0]
+		n := copy(l.queue, l.queue[1:]) // short, and so its memory stays
+		l.queue = l.queue[:n]
+		r.mu.Unlock()
+		err := r.transport.Send(l.rank, c)
+		r.mu.Lock()
+		l.deaf = l.deaf || err != nil
+		if c.Kind == ditherv1.ChunkKind_CHUNK_KIND_PARTIAL {
+			l.partials--
+			r.work.Signal()
+		}
+	}
+	l.deaf = true
+	for _, c := range l.queue {
+		c.Data.Release()
+	}
+	l.queue, l.partials = nil, 0
+	r.work.Signal()
+	r.progress.Broadcast()
+}
+
+// receive takes what comes from the peer until it closes, or the reducer does.
+func (l *lane) receive() {
+	r := l.r
+	for {
+		c, err := r.transport.Recv(l.rank)
+		if errors.Is(err, io.EOF) {
+			r.mu.Lock()
+			r.departed[l.rank] = true
+			r.progress.Broadcast()
+			r.mu.Unlock()
+			return
+		}
+		if err == nil {
+			err = r.deliver(l.rank, c)
+		}
+		if err != nil {
+			r.lose(err)
+			return
+		}
+	}
+}
+
+// deliver sorts a chunk from a peer.
+func (r *Reducer) deliver(from int, c wire.Chunk) error {
+	owner := r.owner(c.Index)
+	switch {
+	case c.Kind == ditherv1.ChunkKind_CHUNK_KIND_PARTIAL && owner == r.group.Rank:
+		return r.gather(from, c)
+	case c.Kind == ditherv1.ChunkKind_CHUNK_KIND_SUM && owner == from:
+		return r.finish(from, c)
+	}
+	return r.refuse(from, "%v of %v, whose owner is rank %d, came to rank %d", c.Kind, chunkID{c.Iteration, c.Bucket, c.Index}, owner, r.group.Rank)
+}
+
+// makePartials is the worker: it adds up the subtrees of one bucket after another.
+func (r *Reducer) makePartials() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		for len(r.queue) == 0 && r.err == nil && !r.closing {
+			r.work.Wait()
+		}
+		if len(r.queue) == 0 || r.err != nil {
+			return
+		}
+		r.current = r.queue[0]
+		n := copy(r.queue, r.queue[1:])
+		r.queue = r.queue[:n]
+		iteration := r.iteration
+		r.mu.Unlock()
+		if err := r.partialsOf(r.current, iteration); err != nil {
+			r.fail(err)
+		}
+		r.mu.Lock()
+		r.current = nil
+		r.progress.Broadcast()
+	}
+}
+
+// partialsOf makes the partials of a bucket and sends each to its chunk's owner. It stops where the reducer has failed.
+func (r *Reducer) partialsOf(b *bucket, iteration uint32) error {
+	own := r.group.Ranges[r.group.Rank]
+	id, floats := b.id, b.floats
+	for index, at := uint32(0), 0; at < floats; index, at = index+1, at+r.chunkFloats {
+		owner := r.owner(index)
+		for _, s := range r.subtrees {
+			if !r.room(owner) {
+				return nil
+			}
+			data := wire.Get(min(r.chunkFloats, floats-at))
+			r.adder.sum(data.Writable(), b.shards[s.First-own.First:s.End-own.First], at)
+			c := wire.Chunk{Iteration: iteration, Kind: ditherv1.ChunkKind_CHUNK_KIND_PARTIAL, Bucket: id, Index: index, First: uint32(s.First), End: uint32(s.End), Data: data}
+			if owner != r.group.Rank {
+				r.mu.Lock()
+				r.lanes[owner].post(c)
+				r.mu.Unlock()
+			} else if err := r.gather(owner, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// room waits until a partial can be posted to a rank, and says whether the reducer goes on.
+func (r *Reducer) room(owner int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for l := r.lanes[owner]; r.err == nil && l != nil && l.partials >= lanePartials; {
+		r.work.Wait()
+	}
+	return r.err == nil
+}
