@@ -100,34 +100,16 @@ func (f filler) Launch(s kernel.Stream, args []kernel.Memory) {
 func TestValuesThatLiveTogetherDoNotOverlap(t *testing.T) {
 	for _, batchNorm := range []string{"shard", "global"} {
 		p := shareOf(t, openCPU(t, 1), small, batchNorm)
-		type span struct{ first, last, from, to int }
-		spans := map[*Value]*span{}
-		arena := 0
-		for i, s := range p.steps {
-			for _, v := range s.values() {
-				r := v.root()
-				if !r.planned {
-					continue
-				}
-				if spans[r] == nil {
-					spans[r] = &span{first: i, from: r.offset, to: r.offset + r.Len}
-				}
-				spans[r].last = i
-				if r.lasts {
-					spans[r].last = len(p.steps)
-				}
-				arena = max(arena, r.offset+r.Len)
-			}
-		}
-		var all, total = []*span{}, 0
-		for _, s := range spans {
-			for _, o := range all {
-				if s.first <= o.last && o.first <= s.last && s.from < o.to && o.from < s.to {
-					t.Fatalf("%s: steps %d to %d use [%d, %d) and steps %d to %d use [%d, %d)", batchNorm, s.first, s.last, s.from, s.to, o.first, o.last, o.from, o.to)
+		arena, total := 0, 0
+		values := lifetimes(p.steps)
+		for i, v := range values {
+			for _, o := range values[:i] {
+				if v.first <= o.last && o.first <= v.last && v.offset < o.offset+o.Len && o.offset < v.offset+v.Len {
+					t.Fatalf("%s: %s [%d, %d) in steps %d to %d lies over %s [%d, %d) in steps %d to %d", batchNorm,
+						v.Name, v.offset, v.offset+v.Len, v.first, v.last, o.Name, o.offset, o.offset+o.Len, o.first, o.last)
 				}
 			}
-			all = append(all, s)
-			total += s.to - s.from
+			arena, total = max(arena, v.offset+v.Len), total+v.Len
 		}
 		if arena*3 > total*2 {
 			t.Errorf("%s: the arena of %d elements saves little of the %d that its values have", batchNorm, arena, total)
@@ -169,7 +151,7 @@ func TestExplainNamesEveryStep(t *testing.T) {
 	p := shareOf(t, openCPU(t, 1), small, "global")
 	var text strings.Builder
 	p.Explain(&text)
-	for _, want := range []string{"View", "ConvForward", "NormFinish", "start collective 0", "wait for collective 0", "ConvWeightGrad", fmt.Sprint(len(p.Steps()), " steps"), fmt.Sprint(p.Collectives(), " collectives")} {
+	for _, want := range []string{"View", "ConvForward", "NormFinish", "start collective 0", "wait for collective 0", "ConvWeightGrad", "bucket 0", "relu layer1.0.relu1", fmt.Sprint(len(p.Steps()), " steps"), fmt.Sprint(p.Collectives(), " collectives")} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the plan does not say %q", want)
 		}
