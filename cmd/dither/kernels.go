@@ -16,11 +16,11 @@ func openKernels(name string, threads int) (kernel.Set, error) {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	switch name {
-	case "auto", "generic":
-		return cpu.New(cpu.Options{Threads: threads})
+	set, err := cpu.New(cpu.Options{Threads: threads, Kernels: name})
+	if err != nil {
+		return nil, badInput(fmt.Errorf("--kernels: %w", err))
 	}
-	return nil, badInputf("there is no kernel set %q here; --kernels takes auto or generic", name)
+	return set, nil
 }
 
 // warnThreads says that more threads than processors were asked for: it works, and only slows down.
