@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"runtime"
 
 	"github.com/dither-ml/dither/trainer/kernel"
@@ -12,9 +13,9 @@ func openKernels(name string, threads int) (kernel.Set, error) {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	switch name {
-	case "auto", "generic":
-		return cpu.New(cpu.Options{Threads: threads})
+	set, err := cpu.New(cpu.Options{Threads: threads, Kernels: name})
+	if err != nil {
+		return nil, badInput(fmt.Errorf("--kernels: %w", err))
 	}
-	return nil, badInputf("there is no kernel set %q here; --kernels takes auto or generic", name)
+	return set, nil
 }

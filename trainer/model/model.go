@@ -3,7 +3,9 @@ package model
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
+	"sync"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -24,6 +26,25 @@ type Spec struct {
 
 // Loss is the weights of a sum of losses, and kd's temperature.
 type Loss struct{ Quadratic, KD, CE, Temperature float64 }
+
+// Check says what makes no sense of a loss.
+func (l Loss) Check() error {
+	for _, w := range []struct {
+		name  string
+		value float64
+	}{{"quadratic", l.Quadratic}, {"kd", l.KD}, {"ce", l.CE}} {
+		if !(w.value >= 0) || math.IsInf(w.value, 0) {
+			return fmt.Errorf("the %s loss has the weight %v: give a number that is not negative", w.name, w.value)
+		}
+	}
+	if l.Quadratic == 0 && l.KD == 0 && l.CE == 0 {
+		return errors.New("a loss whose weights are all zero teaches nothing: give one of quadratic, kd and ce a weight above 0")
+	}
+	if l.KD > 0 && (!(l.Temperature > 0) || math.IsInf(l.Temperature, 0)) {
+		return fmt.Errorf("the kd loss has the temperature %v: give one above 0", l.Temperature)
+	}
+	return nil
+}
 
 // Epsilon and Momentum are BatchNorm's, as PyTorch has them by default.
 const (
@@ -79,7 +100,12 @@ func Parameters(s Spec) ([]Parameter, error) {
 	return g.Parameters, nil
 }
 
+// building is held while gorgonia builds or differentiates a graph: all graphs share its constants, into which it writes.
+var building sync.Mutex
+
 func build(s Spec, images int, training bool) (g *Graph, err error) {
+	building.Lock()
+	defer building.Unlock()
 	n, err := find(s)
 	if err != nil {
 		return nil, err
@@ -115,6 +141,9 @@ func SquaredNorm(s Spec, images int) (*Graph, error) {
 
 // Training is the network with BatchNorm over the batch's statistics, its loss, and the gradient of that.
 func Training(s Spec, images int, l Loss) (*Graph, error) {
+	if err := l.Check(); err != nil {
+		return nil, err
+	}
 	g, err := build(s, images, true)
 	if err != nil {
 		return nil, err
@@ -138,13 +167,12 @@ func Training(s Spec, images int, l Loss) (*Graph, error) {
 	add(Quadratic, l.Quadratic, g.Soft)
 	add(KD, l.KD, g.Soft)
 	add(CE, l.CE, g.Labels)
-	if g.Root == nil {
-		return nil, errors.New("a loss whose weights are all zero teaches nothing")
-	}
 	return g, g.differentiate()
 }
 
 func (g *Graph) differentiate() error {
+	building.Lock()
+	defer building.Unlock()
 	var names []string
 	var wrt gorgonia.Nodes
 	for _, p := range g.Parameters {

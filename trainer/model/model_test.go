@@ -1,6 +1,10 @@
 package model
 
-import "testing"
+import (
+	"math"
+	"sync"
+	"testing"
+)
 
 func cifar(name, shortcut string) Spec {
 	return Spec{Name: name, Shortcut: shortcut, Shape: Shape{3, 32, 32, 10}}
@@ -52,5 +56,49 @@ func TestUnknownNetworks(t *testing.T) {
 	}
 	if _, err := Parameters(cifar("resnet20", "C")); err == nil {
 		t.Error("shortcut C was built")
+	}
+}
+
+func TestLossesThatMakeNoSenseAreRefused(t *testing.T) {
+	for _, l := range []Loss{{}, {Quadratic: -1}, {CE: math.NaN()}, {KD: math.Inf(1), Temperature: 4}, {KD: 1}, {KD: 1, Temperature: -2}} {
+		if _, err := Training(cifar("mlp", ""), 2, l); err == nil {
+			t.Errorf("the loss %+v was taken", l)
+		}
+	}
+}
+
+// A trainer, a teacher and an evaluation in one process build their graphs at one time; run with -race.
+func TestGraphsAreBuiltSideBySide(t *testing.T) {
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if _, err := Training(cifar("resnet8", "B"), 2, Loss{Quadratic: 1}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Every node is computed from arguments of the shapes that its op says, so that the lowering can trust the op alone.
+func TestALayerAppearsOnce(t *testing.T) {
+	g, err := Training(cifar("resnet14", "B"), 2, Loss{Quadratic: 1, KD: 1, CE: 1, Temperature: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, n := range g.Expr.AllNodes() {
+		op, ours := n.Op().(*Op)
+		if !ours || op.Code == none {
+			continue
+		}
+		if key := op.String(); seen[key] && op.Layer != "" {
+			t.Errorf("two nodes are %s", key)
+		} else {
+			seen[key] = true
+		}
+	}
+	if _, err := g.Logits.Op().Do(); err == nil {
+		t.Error("gorgonia could execute an op")
 	}
 }

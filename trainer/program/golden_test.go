@@ -1,6 +1,7 @@
 package program_test
 
 import (
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -35,15 +36,25 @@ func shared(t *testing.T, name string) string {
 // images are the pixels and labels of n images of a CIFAR-10 file, from the first-th on.
 func images(t *testing.T, file string, first, n int) ([]byte, []int32) {
 	t.Helper()
-	data, err := exec.Command("xz", "-dc", shared(t, "data/cifar-10-batches-bin/"+file+".bin.xz")).Output()
+	unpack := exec.CommandContext(t.Context(), "xz", "-dc", shared(t, "data/cifar-10-batches-bin/"+file+".bin.xz"))
+	data, err := unpack.StdoutPipe()
+	if err == nil {
+		err = unpack.Start()
+	}
 	if err != nil {
 		t.Skipf("xz cannot unpack the images: %v", err)
 	}
+	const record = 1 + 3*32*32
+	read := make([]byte, (first+n)*record)
+	if _, err := io.ReadFull(data, read); err != nil {
+		t.Fatal(err)
+	}
+	data.Close() // the rest of the file is not needed, and xz ends on finding nobody to write to
+	unpack.Wait()
 	var pixels []byte
 	var labels []int32
-	for i := first; i < first+n; i++ {
-		labels = append(labels, int32(data[i*3073]))
-		pixels = append(pixels, data[i*3073+1:(i+1)*3073]...)
+	for r := read[first*record:]; len(r) > 0; r = r[record:] {
+		labels, pixels = append(labels, int32(r[0])), append(pixels, r[1:record]...)
 	}
 	return pixels, labels
 }
@@ -92,7 +103,7 @@ func trained(t *testing.T, p loader, file string) {
 	}
 }
 
-// near fails unless the norm of the difference is below limit times the norm.
+// near fails unless the norm of the difference is below limit times the norm, and logs it.
 func near(t *testing.T, what string, got, want []float64, limit float64) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -103,9 +114,11 @@ func near(t *testing.T, what string, got, want []float64, limit float64) {
 		diff += (got[i] - want[i]) * (got[i] - want[i])
 		norm += want[i] * want[i]
 	}
-	if e := math.Sqrt(diff / norm); !(e <= limit) {
+	e := math.Sqrt(diff / norm)
+	if !(e <= limit) {
 		t.Errorf("%s is off by %.2g of its norm, more than %.0g", what, e, limit)
 	}
+	t.Logf("%s: %.1e", what, e)
 }
 
 func widened(v []float32) []float64 {
@@ -138,9 +151,9 @@ func TestEvaluationIsPyTorchs(t *testing.T) {
 	for net, file := range map[string]string{"resnet20": "resnet20-12fca82f.th", "resnet56": "resnet56-4bfd9763.th"} {
 		for name, tol := range sets(t) {
 			t.Run(net+"/"+name, func(t *testing.T) {
-				n := 16
+				n := quick(t, 256, 4)
 				if name == "ref" {
-					n = quick(t, 256, map[string]int{"resnet20": 4, "resnet56": 2}[net])
+					n = quick(t, map[string]int{"resnet20": 256, "resnet56": 64}[net], 1)
 				}
 				want := float64s(t, golden(t, net+"_eval")["logits"])[:n*10]
 				p, err := program.NewInference(tol.set, spec(net), n, mean, std, 4)
@@ -159,6 +172,14 @@ func TestEvaluationIsPyTorchs(t *testing.T) {
 	}
 }
 
+// slow skips what takes more than seconds.
+func slow(t *testing.T) {
+	t.Helper()
+	if os.Getenv("DITHER_SLOW") == "" {
+		t.Skip("takes long: DITHER_SLOW=1 asks for it")
+	}
+}
+
 // quick is the small number, unless the whole golden files are asked for.
 func quick(t *testing.T, whole, small int) int {
 	if os.Getenv("DITHER_SLOW") != "" {
@@ -171,8 +192,8 @@ func TestStepIsPyTorchs(t *testing.T) {
 	for loss, l := range map[string]model.Loss{"quadratic": {Quadratic: 1}, "kd": {KD: 1, Temperature: 4}} {
 		for name, tol := range sets(t) {
 			t.Run(loss+"/"+name, func(t *testing.T) {
-				if name == "ref" && os.Getenv("DITHER_SLOW") == "" {
-					t.Skip("the reference takes a minute over 64 images; DITHER_SLOW=1 asks for it")
+				if name == "ref" || loss == "kd" {
+					slow(t)
 				}
 				want := golden(t, "resnet20_step_"+loss)
 				p, err := program.NewTraining(tol.set, program.TrainingConfig{Model: spec("resnet20"), Groups: 1, Images: 64, Batch: 64, Shards: 1, Loss: l,
@@ -225,9 +246,9 @@ func TestSquaredNormsArePyTorchs(t *testing.T) {
 	for net, file := range map[string]string{"resnet20": "resnet20-12fca82f.th", "resnet56": "resnet56-4bfd9763.th"} {
 		for name, tol := range sets(t) {
 			t.Run(net+"/"+name, func(t *testing.T) {
-				n := quick(t, 4, 2)
-				if name == "ref" && os.Getenv("DITHER_SLOW") == "" {
-					t.Skip("the reference takes a minute; DITHER_SLOW=1 asks for it")
+				n := quick(t, 16, 2)
+				if name == "ref" || net == "resnet56" {
+					slow(t)
 				}
 				p, err := program.NewSquaredNorm(tol.set, spec(net), 3, mean, std, 4)
 				if err != nil {
@@ -255,9 +276,7 @@ func TestSquaredNormsArePyTorchs(t *testing.T) {
 func TestTrajectoryIsPyTorchs(t *testing.T) {
 	for name, tol := range sets(t) {
 		t.Run(name, func(t *testing.T) {
-			if name == "ref" && os.Getenv("DITHER_SLOW") == "" {
-				t.Skip("the reference takes minutes; DITHER_SLOW=1 asks for it")
-			}
+			slow(t)
 			want := golden(t, "resnet20_trajectory")
 			p, err := program.NewTraining(tol.set, program.TrainingConfig{Model: spec("resnet20"), Groups: 1, Images: 32, Batch: 32, Shards: 1, Loss: model.Loss{CE: 1},
 				BatchNorm: "shard", Momentum: 0.9, WeightDecay: 1e-4, Mean: mean, Std: std, Pad: 4})

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -113,66 +114,70 @@ func (m *machine) attach(r *Reduction, groups int) error {
 		return err
 	}
 	r.sum = m.stream.Host(r.Out.Memory)
-	r.copied = r.sum == nil
-	if r.copied {
-		r.sum = make([]float32, r.Len)
+	if r.sum == nil {
+		r.total = newPort[float32](r.Out.Memory)
+		r.sum = r.total.host
 	}
 	for g := range groups {
-		if r.copied {
-			r.shards = append(r.shards, make([]float32, r.Len))
-		} else {
-			r.shards = append(r.shards, m.stream.Host(r.In.Memory.Slice(g*r.split+r.From, g*r.split+r.From+r.Len)))
+		at := g*r.split + r.From
+		part := r.In.Memory.Slice(at, at+r.Len)
+		if r.total == nil {
+			r.shards = append(r.shards, m.stream.Host(part))
+			continue
 		}
+		p := newPort[float32](part)
+		r.parts, r.shards = append(r.parts, p), append(r.shards, p.host)
 	}
 	return nil
 }
 
 var errNoCollective = errors.New("a program that shares its batch with other trainers needs a collective")
 
-// run executes launches in order.
-func (m *machine) run(launches []launch, c Collective) error {
+// run executes launches in order. After an error it launches nothing more, but waits for the collectives that it started, so that the shards'
+// memory is the program's again.
+func (m *machine) run(launches []launch, c Collective) (err error) {
 	for i := range launches {
 		l := &launches[i]
-		var err error
 		switch l.kind {
 		case Compute:
-			l.kernel.Launch(m.stream, l.args)
+			if err == nil {
+				l.kernel.Launch(m.stream, l.args)
+			}
 		case Start:
-			err = m.start(l.reduction, c)
+			if err == nil {
+				err = m.start(l.reduction, c)
+			}
 		case Wait:
-			err = m.wait(l.reduction, c)
-		}
-		if err != nil {
-			return err
+			if l.reduction.flying {
+				err = cmp.Or(err, m.wait(l.reduction, c))
+			}
 		}
 	}
-	return nil
+	return err
 }
 
 func (m *machine) start(r *Reduction, c Collective) error {
 	if c == nil {
 		return errNoCollective
 	}
-	if r.copied {
-		for g, v := range r.shards {
-			m.stream.Read(v, r.In.Memory.Slice(g*r.split+r.From, g*r.split+r.From+r.Len))
-		}
+	for _, p := range r.parts {
+		p.fetch(m.stream)
 	}
 	if err := m.stream.Sync(); err != nil {
 		return err
 	}
+	r.flying = true
 	c.Start(r.ID, r.shards)
 	return nil
 }
 
 func (m *machine) wait(r *Reduction, c Collective) error {
-	if err := c.Wait(r.ID, r.sum); err != nil {
-		return err
+	err := c.Wait(r.ID, r.sum)
+	r.flying = false
+	if err == nil && r.total != nil {
+		r.total.send(m.stream)
 	}
-	if r.copied {
-		m.stream.Write(r.Out.Memory, r.sum)
-	}
-	return nil
+	return err
 }
 
 // state is the parameters of a program: trainable ones in one flat memory, running statistics in another.
@@ -190,7 +195,7 @@ func newState(m *machine, ps []model.Parameter) (*state, error) {
 	if s.theta, err = m.alloc(kernel.Real, s.parameters); err != nil {
 		return nil, err
 	}
-	s.running, err = m.alloc(kernel.Real, s.layout.running)
+	s.running, err = m.alloc(kernel.Real, max(s.layout.running, 1)) // a network without BatchNorm has none
 	return s, err
 }
 

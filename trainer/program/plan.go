@@ -18,14 +18,13 @@ func plan(steps []*Step) (elements int) {
 	last := lastUses(steps)
 	var free []gap
 	ends := make([][]*Value, len(steps))
-	placed := map[*Value]bool{}
 	for i, s := range steps {
 		for _, v := range s.values() {
 			v = v.root()
-			if v.Memory != nil || placed[v] {
+			if v.Memory != nil || v.planned {
 				continue
 			}
-			placed[v] = true
+			v.planned = true
 			v.offset, free, elements = take(free, aligned(v.Len), elements)
 			if end := last[v]; !v.lasts {
 				ends[end] = append(ends[end], v)

@@ -19,14 +19,15 @@ type Collective interface {
 
 // Value is what steps read and write: a piece of memory, given or planned.
 type Value struct {
-	Name   string
-	Len    int           // elements, over all groups and images
-	Memory kernel.Memory // given from the start (parameters, inputs, buckets); nil: Real elements of the arena
-	lasts  bool          // lives to the end, whatever the steps say
-	alias  *Value        // shares that value's place: an in-place step
-	of     *Value        // is a piece of that value,
-	from   int           // beginning there
-	offset int           // in the arena
+	Name    string
+	Len     int           // elements, over all groups and images
+	Memory  kernel.Memory // given from the start (parameters, inputs, buckets); nil: Real elements of the arena
+	lasts   bool          // lives to the end, whatever the steps say
+	alias   *Value        // shares that value's place: an in-place step
+	of      *Value        // is a piece of that value,
+	from    int           // beginning there
+	offset  int           // in the arena
+	planned bool          // it has a place there
 }
 
 // piece is the elements [from, from+n) of v.
@@ -88,9 +89,11 @@ type Reduction struct {
 	split int    // stride of In's groups
 	Out   *Value // [Len]
 
-	shards [][]float32 // as the host sees them
-	sum    []float32
-	copied bool // shards and sum are copies: the set's memory is not the host's
+	shards [][]float32      // as the host sees them
+	sum    []float32        //
+	parts  []*port[float32] // what shards and sum are copies of, where the set's memory is not the host's; else nil
+	total  *port[float32]
+	flying bool // started and not yet waited for: shards are the collective's
 }
 
 func (s *Step) String() string {

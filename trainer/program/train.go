@@ -1,6 +1,7 @@
 package program
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/dither-ml/dither/trainer/kernel"
@@ -16,18 +17,18 @@ type Training struct {
 	launches []launch
 	commit   []launch
 	momentum kernel.Memory
-	lr       kernel.Memory
-	pixels   kernel.Memory
-	geometry kernel.Memory
-	labels   kernel.Memory
-	soft     kernel.Memory // nil where no loss takes it
+	lr       *port[float32]
+	pixels   *port[byte]
+	geometry *port[int32]
+	labels   *port[int32]
+	soft     *port[float32] // nil where no loss takes it
 	grads    []*Value
 	loss     *Value
 	correct  *Value
-	losses   []float32
-	corrects []float32
-	rate     []float32
+	losses   *port[float32]
+	corrects *port[float32]
 	ids      uint32
+	summed   bool // the last Step went well: its sums wait for a Commit
 }
 
 // NewTraining lowers the network of c with its loss and gradients, plans its memory and prepares its kernels.
@@ -42,7 +43,7 @@ func NewTraining(set kernel.Set, c TrainingConfig) (*Training, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Training{config: c, machine: newMachine(set), losses: make([]float32, c.Groups), corrects: make([]float32, c.Groups), rate: make([]float32, 1)}
+	t := &Training{config: c, machine: newMachine(set)}
 	if t.state, err = newState(t.machine, g.Parameters); err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func (t *Training) lower(g *model.Graph) error {
 	}
 	t.correct = l.real("correct", c.Groups)
 	t.correct.lasts = true
-	l.emit(kernel.Op{Kind: kernel.Correct, C: c.Model.Classes, H: 1, W: 1, K: c.Model.Classes}, 1, logits, &Value{Name: "labels", Len: t.labels.Len(), Memory: t.labels}, t.correct)
+	l.emit(kernel.Op{Kind: kernel.Correct, C: c.Model.Classes, H: 1, W: 1, K: c.Model.Classes}, 1, logits, &Value{Name: "labels", Len: len(t.labels.host), Memory: t.labels.memory}, t.correct)
 	var records *Value
 	if t.layout.running > 0 {
 		records = tr.reduce(l, tr.record, t.layout.running, 0, t.layout.running, false)
@@ -108,6 +109,7 @@ func (t *Training) lower(g *model.Graph) error {
 			}
 		}
 	}
+	t.losses, t.corrects = newPort[float32](t.loss.Memory), newPort[float32](t.correct.Memory)
 	return t.update(sums, records)
 }
 
@@ -120,19 +122,21 @@ func (t *Training) inputs(l *lowering, g *model.Graph) (err error) {
 		return err
 	}
 	l.given[g.Input] = x.out
-	t.pixels, t.geometry = x.pixels, x.geometry
-	if t.labels, err = t.machine.alloc(kernel.Int, n); err != nil {
+	t.pixels, t.geometry = newPort[byte](x.pixels), newPort[int32](x.geometry)
+	labels, err := t.machine.given("labels", kernel.Int, n)
+	if err != nil {
 		return err
 	}
+	t.labels = newPort[int32](labels.Memory)
 	if g.Labels != nil {
-		l.given[g.Labels] = &Value{Name: "labels", Len: n, Memory: t.labels}
+		l.given[g.Labels] = labels
 	}
 	if g.Soft != nil {
 		v, err := t.machine.given("soft labels", kernel.Real, n*shape.Classes)
 		if err != nil {
 			return err
 		}
-		t.soft = v.Memory
+		t.soft = newPort[float32](v.Memory)
 		l.given[g.Soft] = v
 	}
 	return nil
@@ -159,9 +163,11 @@ func (t *Training) update(sums []*Value, records *Value) (err error) {
 	if t.momentum, err = m.alloc(kernel.Real, t.parameters); err != nil {
 		return err
 	}
-	if t.lr, err = m.alloc(kernel.Real, 1); err != nil {
+	lr, err := m.alloc(kernel.Real, 1)
+	if err != nil {
 		return err
 	}
+	t.lr = newPort[float32](lr)
 	flat := func(name string, memory kernel.Memory) *Value {
 		return &Value{Name: name, Len: memory.Len(), Memory: memory}
 	}
@@ -171,7 +177,7 @@ func (t *Training) update(sums []*Value, records *Value) (err error) {
 		op.Momentum, op.WeightDecay = t.config.Momentum, t.config.WeightDecay
 		end := b.offset + b.floats
 		steps = append(steps, &Step{Kind: Compute, Op: op, Outputs: 0, Args: []*Value{flat("parameters", t.theta.Slice(b.offset, end)),
-			flat("momentum", t.momentum.Slice(b.offset, end)), flat("gradient", sums[i].bind(nil)), flat("lr", t.lr)}})
+			flat("momentum", t.momentum.Slice(b.offset, end)), flat("gradient", sums[i].bind(nil)), flat("lr", lr)}})
 	}
 	if records != nil {
 		op := kernel.Elementwise(kernel.RunningAverage, t.layout.running)
@@ -195,31 +201,44 @@ func (t *Training) Input(pixels []byte, geometry, labels []int32, soft []float32
 			return fmt.Errorf("sample %d of the input has the label %d of %d classes", i, l, s.Classes)
 		}
 	}
-	t.machine.stream.Write(t.pixels, pixels)
-	t.machine.stream.Write(t.geometry, geometry)
-	t.machine.stream.Write(t.labels, labels)
+	stream := t.machine.stream
+	t.pixels.write(stream, pixels)
+	t.geometry.write(stream, geometry)
+	t.labels.write(stream, labels)
 	if t.soft != nil {
-		t.machine.stream.Write(t.soft, soft)
+		t.soft.write(stream, soft)
 	}
-	return t.machine.stream.Sync()
+	return stream.Sync()
 }
 
 // Step goes forward and backward over the input, and sums over all shards. It changes neither parameters nor momentum nor running statistics.
 // It gives each owned shard's part of the loss and its images that the network got right, valid until the next Step. c may be nil where this
 // trainer owns every shard.
 func (t *Training) Step(c Collective) (losses, correct []float32, err error) {
+	t.summed = false
 	if err := t.machine.run(t.launches, c); err != nil {
 		return nil, nil, err
 	}
-	t.machine.stream.Read(t.losses, t.loss.Memory)
-	t.machine.stream.Read(t.corrects, t.correct.Memory)
-	return t.losses, t.corrects, t.machine.stream.Sync()
+	t.losses.fetch(t.machine.stream)
+	t.corrects.fetch(t.machine.stream)
+	if err := t.machine.stream.Sync(); err != nil {
+		return nil, nil, err
+	}
+	t.summed = true
+	return t.losses.host, t.corrects.host, nil
 }
 
-// Commit applies the summed gradients and statistics of the last Step, all together, with learning rate lr.
+// ErrNoStep is Commit's answer where no Step went well since the last Commit.
+var ErrNoStep = errors.New("nothing to commit: the last step failed, or was committed already")
+
+// Commit applies the summed gradients and statistics of the last Step, all together, with learning rate lr; once (ErrNoStep).
 func (t *Training) Commit(lr float64) error {
-	t.rate[0] = float32(lr)
-	t.machine.stream.Write(t.lr, t.rate)
+	if !t.summed {
+		return ErrNoStep
+	}
+	t.summed = false
+	t.lr.host[0] = float32(lr)
+	t.lr.send(t.machine.stream)
 	if err := t.machine.run(t.commit, nil); err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 package cpu
 
-// convolution is a forward pass or a data gradient: for each phase, weights as rows (4 output channels) times pixels as columns (2 of them).
-// The workspace holds the packed weights, then each worker's bordered image and column panels.
+// convolution is a forward pass or a data gradient: for each phase, weights as rows (a strip of output channels) times pixels as columns (2 of them).
+// The workspace holds the packed weights, then each worker's chains, bordered image and column panels.
 type convolution struct {
 	*prepared
 	source
@@ -17,7 +17,7 @@ type convolution struct {
 }
 
 // batch is the pixel pairs whose panels are packed before the weights go over them: they stay in the nearest cache.
-func batch(terms int) int { return max(1, 6144/max(1, colPanel(terms))) }
+func batch(terms int) int { return max(1, 6144/max(1, tileMany*colPanel(terms))) * tileMany }
 
 func (c *convolution) plan(in, out int) {
 	place, widest := 0, 0
@@ -25,32 +25,35 @@ func (c *convolution) plan(in, out int) {
 		p := &c.phases[i]
 		terms := p.terms(c.source)
 		c.weights = append(c.weights, place)
-		c.bounds = append(c.bounds, i*ceil(c.outputs, tileRows))
-		place += ceil(c.outputs, tileRows) * rowPanel(terms)
+		c.bounds = append(c.bounds, i*c.strips())
+		place += c.strips() * c.tile.rowPanel(terms)
 		widest = max(widest, batch(terms)*colPanel(terms))
 	}
-	c.own, c.scratch = place, whole(c.source.size())+widest
+	c.own, c.scratch = place, tileMany*c.tile.chains()+whole(c.source.size())+widest
 	c.Scratch = place + c.pool.threads*c.scratch
-	quads := ceil(c.outputs, tileRows)
+	strips := c.strips()
 	images, macs := c.Groups*c.N, c.Groups*c.N*c.OutH()*c.OutW()*c.K*c.C*c.R*c.R
-	c.add(len(c.phases)*quads, c.K*c.C*c.R*c.R, func(_, unit int) { c.packWeights(c.Real(1), unit/quads, unit%quads) })
+	c.add(len(c.phases)*strips, c.K*c.C*c.R*c.R, func(_, unit int) { c.packWeights(c.Real(1), unit/strips, unit%strips) })
 	c.add(images, macs, func(worker, n int) {
 		inSize, outSize := c.channels*c.source.h*c.source.w, c.outputs*c.plane
 		c.image(worker, c.Real(in)[n*inSize:(n+1)*inSize], c.Real(out)[n*outSize:(n+1)*outSize])
 	})
 }
 
-// packWeights lays the weights of 4 output channels into their row panel.
-func (c *convolution) packWeights(w []float32, phase, quad int) {
-	p := &c.phases[phase]
-	size := rowPanel(p.terms(c.source))
-	panel := c.workspace(c.weights[phase]+quad*size, size)
+// strips is the row panels of a phase.
+func (c *convolution) strips() int { return ceil(c.outputs, c.tile.rows) }
+
+// packWeights lays the weights of a strip of output channels into their row panel.
+func (c *convolution) packWeights(w []float32, phase, strip int) {
+	p, rows := &c.phases[phase], c.tile.rows
+	size := c.tile.rowPanel(p.terms(c.source))
+	panel := c.workspace(c.weights[phase]+strip*size, size)
 	clear(panel)
-	for row := range min(tileRows, c.outputs-quad*tileRows) {
-		from := w[(quad*tileRows+row)*c.outputStride:]
+	for row := range min(rows, c.outputs-strip*rows) {
+		from := w[(strip*rows+row)*c.outputStride:]
 		for i := range c.channels {
 			for j, tap := range p.window {
-				panel[(i*len(p.window)+j)*tileRows+row] = from[i*c.sourceStride+tap]
+				panel[(i*len(p.window)+j)*rows+row] = from[i*c.sourceStride+tap]
 			}
 		}
 	}
@@ -59,38 +62,69 @@ func (c *convolution) packWeights(w []float32, phase, quad int) {
 // image convolves one image.
 func (c *convolution) image(worker int, in, out []float32) {
 	scratch := c.workspace(c.own+worker*c.scratch, c.scratch)
+	chains, scratch := scratch[:tileMany*c.tile.chains()], scratch[tileMany*c.tile.chains():]
 	bordered, panels := scratch[:c.source.size()], scratch[whole(c.source.size()):]
 	c.border(bordered, in)
 	for i := range c.phases {
 		p := &c.phases[i]
 		terms := p.terms(c.source)
 		step := batch(terms) * tileCols
-		weights := c.workspace(c.weights[i], ceil(c.outputs, tileRows)*rowPanel(terms))
+		weights := c.workspace(c.weights[i], c.strips()*c.tile.rowPanel(terms))
 		for pixel := 0; pixel < len(p.at); pixel += step {
-			c.pixels(p, weights, bordered, panels, out, pixel, min(pixel+step, len(p.at)))
+			c.pixels(p, weights, bordered, panels, chains, out, pixel, min(pixel+step, len(p.at)))
 		}
 	}
 }
 
 // pixels computes all output channels of pixels [from, to) of a phase.
-func (c *convolution) pixels(p *phase, weights, bordered, panels, out []float32, from, to int) {
+func (c *convolution) pixels(p *phase, weights, bordered, panels, chains, out []float32, from, to int) {
 	terms := p.terms(c.source)
-	rows, cols := rowPanel(terms), colPanel(terms)
-	for a := from; a < to; a += tileCols {
-		panel := panels[(a-from)/tileCols*cols:][:cols]
-		p.packPixels(panel, bordered, c.source.plane(), a, min(a+1, to-1))
+	if terms == 0 {
+		c.nothing(p, out, from, to)
+		return
 	}
-	for first := 0; first < c.outputs; first += tileRows {
-		row := weights[first/tileRows*rows:][:rows]
-		for a := from; a < to; a += tileCols {
-			var sums [tileSize]float32
-			tile(row, panels[(a-from)/tileCols*cols:][:cols], &sums)
-			at, bt := p.to[a], p.to[min(a+1, to-1)]
-			for i := range min(tileRows, c.outputs-first) {
-				o := out[(first+i)*c.plane:][:c.plane]
-				o[bt] = sums[i*tileCols+1]
-				o[at] = sums[i*tileCols] // last: a lone pixel's second column is zeros or itself
+	rows, cols := c.tile.rowPanel(terms), colPanel(terms)
+	count := ceil(to-from, tileCols)
+	for i := range count {
+		a := from + i*tileCols
+		p.packPixels(panels[i*cols:][:cols], bordered, c.source.plane(), a, min(a+1, to-1))
+	}
+	for first := 0; first < c.outputs; first += c.tile.rows {
+		row := &weights[first/c.tile.rows*rows]
+		for i := 0; i < count; {
+			clear(chains)
+			together, tile := tileMany, c.tile.many
+			if count-i < tileMany {
+				together, tile = 1, c.tile.one
 			}
+			tile(row, &panels[i*cols], cols, depth(terms), &chains[0])
+			for n := range together {
+				c.store(p, chains[n*c.tile.chains():], out, first, from+(i+n)*tileCols, to)
+			}
+			i += together
+		}
+	}
+}
+
+// store puts a tile's sums, of output channels from first on, at pixels a and a+1 of a phase, as far as there are.
+func (c *convolution) store(p *phase, sums, out []float32, first, a, end int) {
+	at, n := p.to[a], min(c.tile.rows, c.outputs-first)
+	for i, v := range sums[:n] {
+		out[(first+i)*c.plane+at] = v
+	}
+	if a+1 < end {
+		at = p.to[a+1]
+		for i, v := range sums[c.tile.rows:][:n] {
+			out[(first+i)*c.plane+at] = v
+		}
+	}
+}
+
+// nothing is what pixels get that meet no tap.
+func (c *convolution) nothing(p *phase, out []float32, from, to int) {
+	for o := range c.outputs {
+		for _, at := range p.to[from:to] {
+			out[o*c.plane+at] = 0
 		}
 	}
 }

@@ -1,7 +1,7 @@
 package cpu
 
-// weightGrad is a weight gradient: dy as rows (4 output channels) times the input's taps as columns (2 of them), the terms being an image's pixels.
-// A part is dw in tiles, [K/4][taps/2][4][2]. A worker's scratch is the bordered image, dy's row panels and one column panel.
+// weightGrad is a weight gradient: dy as rows (a strip of output channels) times the input's taps as columns (2 of them), the terms being an image's
+// pixels. A part is dw in tiles, [K/rows][taps/2][2][rows]. A worker's scratch is the bordered image, dy's row panels and tileMany column panels.
 type weightGrad struct {
 	*prepared
 	source
@@ -19,62 +19,70 @@ func newWeightGrad(k *prepared) *weightGrad {
 		}
 	}
 	pixels := len(w.at)
-	w.scratch = whole(w.source.size()) + w.quads()*rowPanel(pixels) + colPanel(pixels)
+	w.scratch = whole(w.source.size()) + w.strips()*k.tile.rowPanel(pixels) + tileMany*colPanel(pixels)
 	return w
 }
 
-func (w *weightGrad) quads() int { return ceil(w.K, tileRows) }
-func (w *weightGrad) pairs() int { return ceil(len(w.taps), tileCols) }
-func (w *weightGrad) width() int { return w.quads() * w.pairs() * tileSize }
-func (w *weightGrad) macs() int  { return w.Groups * w.N * len(w.at) * w.K * len(w.taps) }
+func (w *weightGrad) strips() int { return ceil(w.K, w.tile.rows) }
+func (w *weightGrad) pairs() int  { return ceil(len(w.taps), tileCols) }
+func (w *weightGrad) width() int  { return w.strips() * w.pairs() * w.tile.chains() }
+func (w *weightGrad) macs() int   { return w.Groups * w.N * len(w.at) * w.K * len(w.taps) }
 
 // addImage goes on with the chains of part through the pixels of image n.
 func (w *weightGrad) addImage(scratch, part []float32, n int) {
 	pixels, image := len(w.at), w.C*w.H*w.W
 	bordered := scratch[:w.source.size()]
 	rest := scratch[whole(w.source.size()):]
-	size := rowPanel(pixels)
-	rows, cols := rest[:w.quads()*size], rest[w.quads()*size:][:colPanel(pixels)]
+	size, one, rowsOf := w.tile.rowPanel(pixels), colPanel(pixels), w.tile.rows
+	rows, cols := rest[:w.strips()*size], rest[w.strips()*size:][:tileMany*one]
 	w.border(bordered, w.Real(0)[n*image:(n+1)*image])
 	dy := w.Real(1)[n*w.K*pixels : (n+1)*w.K*pixels]
-	for quad := range w.quads() {
-		packRows(rows[quad*size:(quad+1)*size], dy[quad*tileRows*pixels:], pixels, min(tileRows, w.K-quad*tileRows))
+	for strip := range w.strips() {
+		packRows(rows[strip*size:(strip+1)*size], dy[strip*rowsOf*pixels:], pixels, rowsOf, min(rowsOf, w.K-strip*rowsOf))
 	}
-	for pair := range w.pairs() {
-		w.packTaps(cols, bordered, w.taps[pair*tileCols], w.taps[min(pair*tileCols+1, len(w.taps)-1)])
-		for quad := range w.quads() {
-			tile(rows[quad*size:(quad+1)*size], cols, (*[tileSize]float32)(part[(quad*w.pairs()+pair)*tileSize:]))
+	for pair := 0; pair < w.pairs(); {
+		together, tile := tileMany, w.tile.many
+		if w.pairs()-pair < tileMany {
+			together, tile = 1, w.tile.one
 		}
+		for i := range together {
+			a := (pair + i) * tileCols
+			w.packTaps(cols[i*one:][:one], bordered, w.taps[a], w.taps[min(a+1, len(w.taps)-1)])
+		}
+		for strip := range w.strips() {
+			tile(&rows[strip*size], &cols[0], one, depth(pixels), &part[(strip*w.pairs()+pair)*w.tile.chains()])
+		}
+		pair += together
 	}
 }
 
-// packRows lays up to 4 planes of dy into a row panel.
-func packRows(panel, dy []float32, pixels, rows int) {
-	if rows < tileRows {
+// packRows lays planes of dy, at most as many as a panel has rows, into a row panel.
+func packRows(panel, dy []float32, pixels, rows, planes int) {
+	if rows != genericRows || planes < rows {
 		clear(panel)
-		for row := range rows {
+		for row := range planes {
 			for p, v := range dy[row*pixels : (row+1)*pixels] {
-				panel[p*tileRows+row] = v
+				panel[p*rows+row] = v
 			}
 		}
 		return
 	}
 	d0, d1, d2, d3 := dy[:pixels], dy[pixels:][:pixels], dy[2*pixels:][:pixels], dy[3*pixels:][:pixels]
 	for p := range d0 {
-		quad := (*[tileRows]float32)(panel)
-		quad[0], quad[1], quad[2], quad[3] = d0[p], d1[p], d2[p], d3[p]
-		panel = panel[tileRows:]
+		four := (*[genericRows]float32)(panel)
+		four[0], four[1], four[2], four[3] = d0[p], d1[p], d2[p], d3[p]
+		panel = panel[genericRows:]
 	}
 	clear(panel)
 }
 
 // untile puts the elements of a part from place from on where they belong in dw [K][taps].
 func (w *weightGrad) untile(dw, elements []float32, from int) {
-	taps, pairs := len(w.taps), w.pairs()
+	taps, pairs, rows := len(w.taps), w.pairs(), w.tile.rows
 	for i, v := range elements {
 		i += from
-		t, in := i/tileSize, i%tileSize
-		output, tap := t/pairs*tileRows+in/tileCols, t%pairs*tileCols+in%tileCols
+		t, in := i/w.tile.chains(), i%w.tile.chains()
+		output, tap := t/pairs*rows+in%rows, t%pairs*tileCols+in/rows
 		if output < w.K && tap < taps {
 			dw[output*taps+tap] = v
 		}

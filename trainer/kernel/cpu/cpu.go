@@ -3,6 +3,8 @@ package cpu
 import (
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/dither-ml/dither/trainer/kernel"
 	"github.com/dither-ml/dither/trainer/kernel/internal/host"
@@ -10,26 +12,52 @@ import (
 
 // Options of the set.
 type Options struct {
-	Threads int // workers, the launching goroutine being one; 0: as many as Go may use. It never changes a bit.
+	Threads int    // workers, the launching goroutine being one; 0: as many as Go may use. It never changes a bit.
+	Kernels string // "generic", "avx2" or "avx512"; "" or "auto": the fastest that this processor has. It never changes a bit.
 }
 
-type set struct{ pool *pool }
+// Names are the kernel sets that there may be, the plainest first.
+func Names() []string { return []string{"generic", "avx2", "avx512"} }
 
-// New gives the plain-Go set "generic", of arithmetic "cpu/1". Close ends its workers.
+type set struct {
+	pool *pool
+	tile *tiler
+}
+
+// New gives a set of arithmetic "cpu/1". An error wraps kernel.ErrUnsupported where this processor, or this build, has no such kernels. Close ends
+// its workers.
 func New(o Options) (kernel.Set, error) {
 	if o.Threads < 0 {
-		return nil, fmt.Errorf("starting the generic kernels with %d threads: give 1 or more, or 0 for all processors", o.Threads)
+		return nil, fmt.Errorf("starting the kernels with %d threads: give 1 or more, or 0 for all processors", o.Threads)
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
-	return &set{newPool(o.Threads)}, nil
+	tilers := append([]tiler{generic}, fast()...)
+	i := slices.IndexFunc(tilers, func(t tiler) bool { return t.name == o.Kernels })
+	switch {
+	case o.Kernels == "" || o.Kernels == "auto":
+		i = len(tilers) - 1
+	case !slices.Contains(Names(), o.Kernels):
+		return nil, fmt.Errorf("there are no %q kernels; there are %s: %w", o.Kernels, strings.Join(Names(), ", "), kernel.ErrUnsupported)
+	case i < 0:
+		return nil, fmt.Errorf("this processor or this build has no %s kernels; it has %s; auto takes the fastest: %w", o.Kernels, names(tilers), kernel.ErrUnsupported)
+	}
+	return &set{newPool(o.Threads), &tilers[i]}, nil
 }
 
-func (*set) Name() string             { return "generic" }
+func (s *set) Name() string           { return s.tile.name }
 func (*set) Arithmetic() string       { return "cpu/1" }
 func (*set) NewStream() kernel.Stream { return host.Stream[float32]{} }
 func (s *set) Close()                 { s.pool.close() }
+
+func names(tilers []tiler) string {
+	var all []string
+	for _, t := range tilers {
+		all = append(all, t.name)
+	}
+	return strings.Join(all, ", ")
+}
 
 func (*set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
 	m, err := host.Alloc[float32](t, n)
@@ -47,7 +75,7 @@ func (s *set) Prepare(op kernel.Op) (kernel.Kernel, error) {
 	if !ok {
 		return nil, fmt.Errorf("%v: %w", op, kernel.ErrUnsupported)
 	}
-	k := &prepared{Call: host.NewCall[float32](op), pool: s.pool}
+	k := &prepared{Call: host.NewCall[float32](op), pool: s.pool, tile: s.tile}
 	plan(k)
 	return k, nil
 }
@@ -96,6 +124,7 @@ var plans = map[kernel.Kind]func(*prepared){
 type prepared struct {
 	host.Call[float32]
 	pool  *pool
+	tile  *tiler
 	steps []step
 }
 

@@ -1,9 +1,11 @@
 package cpu
 
 import (
+	"errors"
 	"flag"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,22 +13,61 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel/kerneltest"
 )
 
-func threads(t testing.TB, n int) kernel.Set {
+func threads(t testing.TB, n int) kernel.Set { return open(t, Options{Threads: n}) }
+
+func open(t testing.TB, o Options) kernel.Set {
 	t.Helper()
-	s, err := New(Options{Threads: n})
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
+// available are the kernel sets that this processor and this build have.
+func available() []string {
+	var out []string
+	for _, t := range append([]tiler{generic}, fast()...) {
+		out = append(out, t.name)
+	}
+	return out
+}
+
+// Every set passes the suite, and has the bits of plain Go on one thread and of every other set.
 func TestSuite(t *testing.T) {
-	set := threads(t, 2)
+	set := open(t, Options{Threads: 2, Kernels: "generic"})
 	defer set.Close()
-	kerneltest.Run(t, set, kerneltest.Options{Seed: 1, Variants: []func() kernel.Set{
-		func() kernel.Set { return threads(t, 1) },
-		func() kernel.Set { return threads(t, 3) },
-	}})
+	variants := []func() kernel.Set{
+		func() kernel.Set { return open(t, Options{Threads: 1, Kernels: "generic"}) },
+		func() kernel.Set { return open(t, Options{Threads: 3, Kernels: "generic"}) },
+	}
+	for _, name := range available()[1:] {
+		variants = append(variants, func() kernel.Set { return open(t, Options{Threads: 2, Kernels: name}) })
+	}
+	kerneltest.Run(t, set, kerneltest.Options{Seed: 1, Variants: variants})
+}
+
+func TestTheFastestSetIsTaken(t *testing.T) {
+	set := threads(t, 1)
+	defer set.Close()
+	names := available()
+	if set.Name() != names[len(names)-1] {
+		t.Errorf("auto takes %s of %v", set.Name(), names)
+	}
+}
+
+func TestNewRefusesKernelsThatAreNotHere(t *testing.T) {
+	for _, name := range append([]string{"sse9"}, Names()...) {
+		set, err := New(Options{Threads: 1, Kernels: name})
+		switch here := slices.Contains(available(), name); {
+		case here && err != nil:
+			t.Errorf("%s is here and refused: %v", name, err)
+		case !here && !errors.Is(err, kernel.ErrUnsupported):
+			t.Errorf("%s is not here and gives the error %v", name, err)
+		case here:
+			set.Close()
+		}
+	}
 }
 
 var update = flag.Bool("update", false, "write the fingerprints of the arithmetic: only together with a new version of it")
@@ -34,7 +75,12 @@ var update = flag.Bool("update", false, "write the fingerprints of the arithmeti
 // The bits of cpu/1 are written down: a build that fuses products and sums, or a change of an order, shows here.
 func TestFingerprints(t *testing.T) {
 	const file = "testdata/cpu-1.txt"
-	set := threads(t, 2)
+	for _, name := range available() {
+		t.Run(name, func(t *testing.T) { fingerprints(t, open(t, Options{Threads: 2, Kernels: name}), file) })
+	}
+}
+
+func fingerprints(t *testing.T, set kernel.Set, file string) {
 	defer set.Close()
 	got := strings.Join(kerneltest.Fingerprints(t, set), "\n") + "\n"
 	if *update {

@@ -2,18 +2,38 @@ package cpu
 
 import "unsafe"
 
-// Every convolution comes down to one small matrix product, a tile: 4 rows times 2 columns of chains, whose 8 sums stay in registers. The rows' factors
-// lie as [terms][4], the columns' as [terms][2], in panels padded with zeros to a whole number of 4 terms.
+// Every convolution comes down to one small matrix product, a tile: the rows of a panel times its 2 columns of chains, whose sums stay in registers.
+// The rows' factors lie as [terms][rows], the columns' as [terms][2], in panels padded with zeros to a whole number of 4 terms; the chains as [2][rows].
 const (
-	tileRows  = 4
 	tileCols  = 2
 	tileTerms = 4 // unrolled in a loop's body
-	tileSize  = tileRows * tileCols
+	tileMany  = 4 // column panels that a tile takes together, so that there are chains enough to hide an addition's latency
 )
+
+// tiler computes tiles of so many rows. Both functions go on with the chains c through all terms: one of a column panel, many of tileMany column
+// panels, stride elements apart, whose chains lie one after the other. A pointer is to the first element; turns is depth(terms).
+type tiler struct {
+	name      string
+	rows      int
+	one, many func(rows, cols *float32, stride, turns int, c *float32)
+}
+
+// chains is the elements of a tile's chains.
+func (t *tiler) chains() int { return tileCols * t.rows }
+
+// generic is the tiler in plain Go.
+var generic = tiler{"generic", genericRows, tile, func(rows, cols *float32, stride, turns int, c *float32) {
+	columns, chains := unsafe.Slice(cols, (tileMany-1)*stride+1), unsafe.Slice(c, tileMany*tileCols*genericRows)
+	for p := range tileMany {
+		tile(rows, &columns[p*stride], stride, turns, &chains[p*tileCols*genericRows])
+	}
+}}
+
+const genericRows = 4
 
 // rowTerms and colTerms are one turn of the tile's loop: arrays, so that the compiler checks no bounds within.
 type (
-	rowTerms [tileTerms * tileRows]float32
+	rowTerms [tileTerms * genericRows]float32
 	colTerms [tileTerms * tileCols]float32
 )
 
@@ -21,20 +41,21 @@ type (
 func depth(terms int) int { return (terms + tileTerms - 1) / tileTerms }
 
 // rowPanel and colPanel are the elements of a panel.
-func rowPanel(terms int) int { return depth(terms) * len(rowTerms{}) }
-func colPanel(terms int) int { return depth(terms) * len(colTerms{}) }
+func (t *tiler) rowPanel(terms int) int { return depth(terms) * tileTerms * t.rows }
+func colPanel(terms int) int            { return depth(terms) * len(colTerms{}) }
 
 func ceil(a, b int) int { return (a + b - 1) / b }
 
 // whole rounds n elements up to whole cache lines.
 func whole(n int) int { return ceil(n, 16) * 16 }
 
-// tile goes on with the chains c [4][2] through all terms of a row panel and a column panel of one depth.
-func tile(rowPanel, colPanel []float32, c *[tileSize]float32) {
-	rows := unsafe.Slice((*rowTerms)(unsafe.Pointer(unsafe.SliceData(rowPanel))), len(rowPanel)/len(rowTerms{}))
-	cols := unsafe.Slice((*colTerms)(unsafe.Pointer(unsafe.SliceData(colPanel))), len(colPanel)/len(colTerms{}))
+// tile goes on with the chains [2][4] of one column panel.
+func tile(rowPanel, colPanel *float32, _, turns int, chains *float32) {
+	rows := unsafe.Slice((*rowTerms)(unsafe.Pointer(rowPanel)), turns)
+	cols := unsafe.Slice((*colTerms)(unsafe.Pointer(colPanel)), turns)
 	cols = cols[:len(rows)]
-	c00, c01, c10, c11, c20, c21, c30, c31 := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
+	c := (*[tileCols * genericRows]float32)(unsafe.Pointer(chains))
+	c00, c10, c20, c30, c01, c11, c21, c31 := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
 	for i := range rows {
 		a, b := &rows[i], &cols[i]
 
@@ -78,5 +99,5 @@ func tile(rowPanel, colPanel []float32, c *[tileSize]float32) {
 		c30 += float32(a[15] * x)
 		c31 += float32(a[15] * y)
 	}
-	*c = [tileSize]float32{c00, c01, c10, c11, c20, c21, c30, c31}
+	*c = [tileCols * genericRows]float32{c00, c10, c20, c30, c01, c11, c21, c31}
 }

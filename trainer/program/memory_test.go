@@ -1,0 +1,164 @@
+package program
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+	"github.com/dither-ml/dither/trainer/model"
+)
+
+// shareOf is the program of a trainer that owns the first two of three shards.
+func shareOf(t testing.TB, set kernel.Set, spec model.Spec, batchNorm string) *Training {
+	t.Helper()
+	c := smallConfig(spec, 3, 3, batchNorm)
+	c.Groups = 2
+	p := newTraining(t, set, c)
+	loadStart(t, p.Parameters(), p.Load)
+	makeSamples(6, spec.Shape, 1).into(t, p)
+	return p
+}
+
+// poisoner fills what a step leaves for dead with NaN, so that a step that still reads it shows.
+type poisoner struct {
+	dead [][]kernel.Memory // by step
+	nan  []float32
+}
+
+func newPoisoner(steps []*Step) *poisoner {
+	last, memory, longest := map[*Value]int{}, map[*Value]kernel.Memory{}, 0
+	for i, s := range steps {
+		for _, v := range s.values() {
+			r := v.root()
+			last[r] = i
+			if v.of == nil {
+				memory[r] = v.Memory
+				longest = max(longest, v.Len)
+			}
+		}
+	}
+	p := &poisoner{dead: make([][]kernel.Memory, len(steps)), nan: make([]float32, longest)}
+	for i := range p.nan {
+		p.nan[i] = float32(math.NaN())
+	}
+	for v, i := range last {
+		if v.planned && !v.lasts {
+			p.dead[i] = append(p.dead[i], memory[v])
+		}
+	}
+	return p
+}
+
+func TestNothingReadsMemoryThatIsGivenToAnother(t *testing.T) {
+	for _, batchNorm := range []string{"shard", "global"} {
+		for _, spec := range []model.Spec{small, {Name: "resnet14", Shortcut: "B", Shape: small.Shape}, {Name: "mlp", Shape: small.Shape}} {
+			p := shareOf(t, openCPU(t, 1), spec, batchNorm)
+			step := func() map[string][]float32 {
+				w := newWorld(2) // two shards are enough of a run to sum
+				losses, correct, err := p.Step(member{w, 0})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := map[string][]float32{"losses": append([]float32{}, losses...), "correct": append([]float32{}, correct...)}
+				for id, v := range w.sums {
+					got[fmt.Sprintf("sum %d", id)] = v
+				}
+				return got
+			}
+			want := step()
+			poison := newPoisoner(p.steps)
+			killed := 0
+			plain := p.launches
+			var poisoned []launch
+			for i, l := range plain {
+				poisoned = append(poisoned, l)
+				for _, m := range poison.dead[i] {
+					killed++
+					poisoned = append(poisoned, launch{kind: Compute, kernel: filler{poison.nan}, args: []kernel.Memory{m}})
+				}
+			}
+			p.launches = poisoned
+			sameBits(t, batchNorm+" "+spec.Name, step(), want)
+			if killed < 5 {
+				t.Errorf("%s: only %d values were poisoned: the test sees nothing", spec.Name, killed)
+			}
+		}
+	}
+}
+
+// filler is a kernel that writes given numbers over its argument.
+type filler struct{ with []float32 }
+
+func (filler) Workspace() int { return 0 }
+
+func (f filler) Launch(s kernel.Stream, args []kernel.Memory) {
+	s.Write(args[0], f.with[:args[0].Len()])
+}
+
+func TestValuesThatLiveTogetherDoNotOverlap(t *testing.T) {
+	for _, batchNorm := range []string{"shard", "global"} {
+		p := shareOf(t, openCPU(t, 1), small, batchNorm)
+		arena, total := 0, 0
+		values := lifetimes(p.steps)
+		for i, v := range values {
+			for _, o := range values[:i] {
+				if v.first <= o.last && o.first <= v.last && v.offset < o.offset+o.Len && o.offset < v.offset+v.Len {
+					t.Fatalf("%s: %s [%d, %d) in steps %d to %d lies over %s [%d, %d) in steps %d to %d", batchNorm,
+						v.Name, v.offset, v.offset+v.Len, v.first, v.last, o.Name, o.offset, o.offset+o.Len, o.first, o.last)
+				}
+			}
+			arena, total = max(arena, v.offset+v.Len), total+v.Len
+		}
+		if arena*3 > total*2 {
+			t.Errorf("%s: the arena of %d elements saves little of the %d that its values have", batchNorm, arena, total)
+		}
+	}
+}
+
+// sink is a collective that gives back the first shard and allocates nothing.
+type sink struct{ shards [64][]float32 }
+
+func (s *sink) Start(id uint32, shards [][]float32) { s.shards[id] = shards[0] }
+
+func (s *sink) Wait(id uint32, sum []float32) error { copy(sum, s.shards[id]); return nil }
+
+func TestAStepAllocatesNothing(t *testing.T) {
+	for _, batchNorm := range []string{"shard", "global"} {
+		p := shareOf(t, openCPU(t, 1), small, batchNorm)
+		c := &sink{}
+		in := makeSamples(6, small.Shape, 1)
+		iteration := func() {
+			if err := p.Input(in.pixels, in.geometry, in.labels, in.soft); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := p.Step(c); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Commit(1e-3); err != nil {
+				t.Fatal(err)
+			}
+		}
+		iteration()
+		if n := testing.AllocsPerRun(10, iteration); n > 0 {
+			t.Errorf("%s: an iteration allocates %v times", batchNorm, n)
+		}
+	}
+}
+
+func TestExplainNamesEveryStep(t *testing.T) {
+	p := shareOf(t, openCPU(t, 1), small, "global")
+	var text strings.Builder
+	p.Explain(&text)
+	for _, want := range []string{"View", "ConvForward", "NormFinish", "start collective 0", "wait for collective 0", "ConvWeightGrad", "bucket 0", "relu layer1.0.relu1", fmt.Sprint(len(p.Steps()), " steps"), fmt.Sprint(p.Collectives(), " collectives")} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the plan does not say %q", want)
+		}
+	}
+	for _, s := range p.Steps() {
+		if s.Op.Kind == kernel.ConvDataGrad && s.Op.C == small.Channels {
+			t.Errorf("the gradient of the image is computed, which nobody reads: %v", s)
+		}
+	}
+}
