@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build proto proto-baseline bench clean
+.PHONY: help demo test check same-bits students build proto proto-baseline bench clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
@@ -10,19 +10,29 @@ DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 DEMO_FLAGS ?=
 # What `make bench` times.
 BENCH ?= .
+# The folder that holds cifar-10-batches-bin, and a trained ResNet-20: for same-bits and students.
+DATA ?= data
+TEACHER ?= resnet20.th
+SEEDS ?= 3
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 demo: ## build, then train a teacher and a student on hand-written digits: two trainers, one machine
 	@began=$$SECONDS; $(MAKE) --no-print-directory build; echo "built bin/dither in $$((SECONDS - began)) s"
-	bin/dither run --dataset digits --teacher train --noise gaussian:sigma2=1 --trainers 2 --out $(DEMO_OUT) $(DEMO_FLAGS)
+	bin/dither run --dataset digits --model mlp --epochs 10 --lr 0.0005 --teacher train --noise gaussian:sigma2=1 --trainers 2 --out $(DEMO_OUT) $(DEMO_FLAGS)
 
 test: ## run every test
 	go test -timeout 10m ./...
 
 check: ## check formatting, vet, staticcheck, the wire, generated code, modules and import arrows
 	@.ci/check
+
+same-bits: ## execute one spec in many ways on CIFAR-10 and compare the sha256s (DATA=folder TEACHER=file)
+	.ci/same-bits '$(DATA)' '$(TEACHER)'
+
+students: ## train the students that are held beside PyTorch's (DATA=folder TEACHER=file SEEDS=3)
+	.ci/students '$(DATA)' '$(TEACHER)' '$(SEEDS)'
 
 build: ## build bin/dither, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/dither ./cmd/dither

@@ -198,8 +198,8 @@ func TestBadInput(t *testing.T) {
 		{"svhn", "svhn/test_32x32.mat", mat(2, []byte{1, 11}, 2), ErrFormat, []string{"record 1 (from 0) has label 11"}},
 		{"svhn", "svhn/test_32x32.mat", mat(2, []byte{0, 1}, 2), ErrFormat, []string{"record 0 (from 0) has label 0"}},
 		{"svhn", "svhn/test_32x32.mat", mat(0, []byte{}, 0), ErrFormat, []string{"X holds 0 images"}},
-		{"svhn", "svhn/test_32x32.mat", array(x), ErrFormat, []string{"no variable y"}},
-		{"svhn", "svhn/test_32x32.mat", array(y), ErrFormat, []string{"no variable X"}},
+		{"svhn", "svhn/test_32x32.mat", array(x), ErrFormat, []string{"variable y, the labels, is missing"}},
+		{"svhn", "svhn/test_32x32.mat", array(y), ErrFormat, []string{"variable X, the pixels, is missing"}},
 		{"svhn", "svhn/test_32x32.mat", array(x, y, y), ErrFormat, []string{"y stands there twice"}},
 		{"svhn", "svhn/test_32x32.mat", array(matfiletest.Array{Name: "X", Dims: []int{3, 32, 32, 1}, Values: make([]byte, 3072)}, y), ErrFormat, []string{"X is of size [3 32 32 1]"}},
 	} {

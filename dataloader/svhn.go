@@ -43,11 +43,11 @@ func decodeSVHN(f *source, dst *Images, limit int) (int, error) {
 	}
 	switch {
 	case images < 0:
-		err = errors.New("it has no variable X, the pixels")
+		err = errors.New("variable X, the pixels, is missing")
 	case labels == nil:
-		err = errors.New("it has no variable y, the labels")
+		err = errors.New("variable y, the labels, is missing")
 	case images != len(labels):
-		err = fmt.Errorf("X holds %d images and y %d labels", images, len(labels))
+		err = fmt.Errorf("variable X holds %d images and y %d labels", images, len(labels))
 	}
 	if err != nil {
 		return 0, inFile(f, err)
@@ -65,11 +65,11 @@ func svhnPixels(v *matfile.Variable, dst *Images, limit int) (int, error) {
 		dims = append(dims, 1) // MATLAB drops a last dimension of 1
 	}
 	if h, w, c := dst.Height, dst.Width, dst.Channels; len(dims) != 4 || !slices.Equal(dims[:3], []int{h, w, c}) {
-		return 0, fmt.Errorf("X is of size %v, not [%d %d %d N]", v.Dims, h, w, c)
+		return 0, fmt.Errorf("variable X is of size %v, not [%d %d %d N]", v.Dims, h, w, c)
 	}
 	n := dims[3]
 	if n == 0 || n > maxSVHN {
-		return 0, fmt.Errorf("X holds %d images, not 1 to %d", n, maxSVHN)
+		return 0, fmt.Errorf("variable X holds %d images, not 1 to %d", n, maxSVHN)
 	}
 	take := n
 	if limit > 0 {

@@ -33,9 +33,12 @@ var arrows = []arrow{
 
 	{"trainer/kernel/...", []string{"noise/elementary", "trainer/kernel/..."}},
 	{"trainer/model", []string{"trainer/kernel"}},
-	{"trainer/program", []string{"trainer/model", "trainer/kernel/..."}},
+	// Checkpoints for its tests alone: they hold it to gradients of trained networks.
+	{"trainer/program", []string{"trainer/model", "trainer/checkpoint", "trainer/kernel/..."}},
 	{"trainer/optim", []string{"trainer/kernel/..."}},
 	{"trainer/checkpoint", []string{"trainer/kernel/..."}},
+	// Losses, probabilities and the bootstrap need exp and log with fixed bits.
+	{"trainer/evaluation", []string{"noise/elementary"}},
 	{"trainer/allreduce/...", []string{"trainer/kernel/...", "trainer/allreduce/...", "proto/..."}},
 	{"trainer/ols", []string{"noise/philox"}},
 	{"noise/teacher", []string{"noise", "dataloader", "trainer/model", "trainer/program", "trainer/kernel/...", "trainer/checkpoint", "proto/..."}},
