@@ -152,7 +152,7 @@ func (j *job) trainTeacher(d *draft) (string, *runlog.Result, error) {
 	}
 	tj := &job{app: j.app, flags: j.flags, interrupted: j.interrupted, folder: f, teacherOnly: true}
 	if err := tj.complete(false, nil); err != nil {
-		return "", nil, fmt.Errorf("training the teacher: %w", err)
+		return "", nil, fmt.Errorf("training the teacher: %w, and then give its last checkpoint as --teacher to a run with another --out", err)
 	}
 	path, err := lastCheckpoint(f.dir)
 	return path, tj.result, err
