@@ -27,6 +27,7 @@ type Training struct {
 	losses   []float32
 	corrects []float32
 	rate     []float32
+	host     struct{ losses, corrects, rate any } // the three above as streams take them: to convert them in each step would allocate
 	ids      uint32
 }
 
@@ -43,6 +44,7 @@ func NewTraining(set kernel.Set, c TrainingConfig) (*Training, error) {
 		return nil, err
 	}
 	t := &Training{config: c, machine: newMachine(set), losses: make([]float32, c.Groups), corrects: make([]float32, c.Groups), rate: make([]float32, 1)}
+	t.host.losses, t.host.corrects, t.host.rate = t.losses, t.corrects, t.rate
 	if t.state, err = newState(t.machine, g.Parameters); err != nil {
 		return nil, err
 	}
@@ -211,15 +213,15 @@ func (t *Training) Step(c Collective) (losses, correct []float32, err error) {
 	if err := t.machine.run(t.launches, c); err != nil {
 		return nil, nil, err
 	}
-	t.machine.stream.Read(t.losses, t.loss.Memory)
-	t.machine.stream.Read(t.corrects, t.correct.Memory)
+	t.machine.stream.Read(t.host.losses, t.loss.Memory)
+	t.machine.stream.Read(t.host.corrects, t.correct.Memory)
 	return t.losses, t.corrects, t.machine.stream.Sync()
 }
 
 // Commit applies the summed gradients and statistics of the last Step, all together, with learning rate lr.
 func (t *Training) Commit(lr float64) error {
 	t.rate[0] = float32(lr)
-	t.machine.stream.Write(t.lr, t.rate)
+	t.machine.stream.Write(t.lr, t.host.rate)
 	if err := t.machine.run(t.commit, nil); err != nil {
 		return err
 	}
