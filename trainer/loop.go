@@ -176,7 +176,7 @@ func (t *Trainer) judge(sum []float32, k uint32) (record *ditherv1.IterationReco
 	for s := range int(t.Run.GetSpec().GetShards()) {
 		loss := sum[slots*s+slotLoss]
 		if loss-loss != 0 {
-			return nil, false, fmt.Errorf("%w: it is %v at iteration %d in shard %d, before the update; lower --lr (now %v) or lengthen --warmup; the state after iteration %d is kept",
+			return nil, false, fmt.Errorf("%w: it is %v at iteration %d in shard %d, before the update; lower --lr (now %.6g) or lengthen --warmup; the state after iteration %d is kept",
 				ErrDiverged, loss, k, s, record.Lr, k-1)
 		}
 		record.Loss += float64(loss)
