@@ -56,9 +56,9 @@ var arrows = []arrow{
 	{"noise/examples/...", []string{"noise/...", "proto/..."}},
 }
 
-// testArrows are what tests may import besides: what reads the numbers to which they compare, and what sums over trainers.
+// testArrows are what tests may import besides: what reads the numbers to which they compare.
 var testArrows = []arrow{
-	{"trainer/program", []string{"trainer/checkpoint", "trainer/allreduce"}},
+	{"trainer/program", []string{"trainer/checkpoint"}},
 }
 
 // reserved are libraries that only some packages may import; a library is the longest prefix.

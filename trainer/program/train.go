@@ -25,15 +25,8 @@ type Training struct {
 	grads    []*Value
 	loss     *Value
 	correct  *Value
-<<<<<<< HEAD
 	losses   *port[float32]
 	corrects *port[float32]
-=======
-	losses   []float32
-	corrects []float32
-	rate     []float32
-	host     struct{ losses, corrects, rate any } // the three above as streams take them: to convert them in each step would allocate
->>>>>>> ta
 	ids      uint32
 	summed   bool // the last Step went well: its sums wait for a Commit
 }
@@ -50,12 +43,7 @@ func NewTraining(set kernel.Set, c TrainingConfig) (*Training, error) {
 	if err != nil {
 		return nil, err
 	}
-<<<<<<< HEAD
 	t := &Training{config: c, machine: newMachine(set)}
-=======
-	t := &Training{config: c, machine: newMachine(set), losses: make([]float32, c.Groups), corrects: make([]float32, c.Groups), rate: make([]float32, 1)}
-	t.host.losses, t.host.corrects, t.host.rate = t.losses, t.corrects, t.rate
->>>>>>> ta
 	if t.state, err = newState(t.machine, g.Parameters); err != nil {
 		return nil, err
 	}
@@ -231,7 +219,6 @@ func (t *Training) Step(c Collective) (losses, correct []float32, err error) {
 	if err := t.machine.run(t.launches, c); err != nil {
 		return nil, nil, err
 	}
-<<<<<<< HEAD
 	t.losses.fetch(t.machine.stream)
 	t.corrects.fetch(t.machine.stream)
 	if err := t.machine.stream.Sync(); err != nil {
@@ -239,11 +226,6 @@ func (t *Training) Step(c Collective) (losses, correct []float32, err error) {
 	}
 	t.summed = true
 	return t.losses.host, t.corrects.host, nil
-=======
-	t.machine.stream.Read(t.host.losses, t.loss.Memory)
-	t.machine.stream.Read(t.host.corrects, t.correct.Memory)
-	return t.losses, t.corrects, t.machine.stream.Sync()
->>>>>>> ta
 }
 
 // ErrNoStep is Commit's answer where no Step went well since the last Commit.
@@ -251,17 +233,12 @@ var ErrNoStep = errors.New("nothing to commit: the last step failed, or was comm
 
 // Commit applies the summed gradients and statistics of the last Step, all together, with learning rate lr; once (ErrNoStep).
 func (t *Training) Commit(lr float64) error {
-<<<<<<< HEAD
 	if !t.summed {
 		return ErrNoStep
 	}
 	t.summed = false
 	t.lr.host[0] = float32(lr)
 	t.lr.send(t.machine.stream)
-=======
-	t.rate[0] = float32(lr)
-	t.machine.stream.Write(t.lr, t.host.rate)
->>>>>>> ta
 	if err := t.machine.run(t.commit, nil); err != nil {
 		return err
 	}
