@@ -17,7 +17,7 @@ type Training struct {
 	launches []launch
 	commit   []launch
 	momentum kernel.Memory
-	lr       *port[float32]
+	lr       *port[float64]
 	pixels   *port[byte]
 	geometry *port[int32]
 	labels   *port[int32]
@@ -167,7 +167,7 @@ func (t *Training) update(sums []*Value, records *Value) (err error) {
 	if err != nil {
 		return err
 	}
-	t.lr = newPort[float32](lr)
+	t.lr = newPort[float64](lr)
 	flat := func(name string, memory kernel.Memory) *Value {
 		return &Value{Name: name, Len: memory.Len(), Memory: memory}
 	}
@@ -237,7 +237,7 @@ func (t *Training) Commit(lr float64) error {
 		return ErrNoStep
 	}
 	t.summed = false
-	t.lr.host[0] = float32(lr)
+	t.lr.host[0] = lr
 	t.lr.send(t.machine.stream)
 	if err := t.machine.run(t.commit, nil); err != nil {
 		return err
