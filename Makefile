@@ -20,7 +20,7 @@ help: ## list the targets
 
 demo: ## build, then train a teacher and a student on hand-written digits: two trainers, one machine
 	@began=$$SECONDS; $(MAKE) --no-print-directory build; echo "built bin/dither in $$((SECONDS - began)) s"
-	bin/dither run --dataset digits --model mlp --epochs 10 --lr 0.002 --teacher train --noise gaussian:sigma2=1 --trainers 2 --out $(DEMO_OUT) $(DEMO_FLAGS)
+	bin/dither run --dataset digits --model resnet8 --batch 32 --epochs 5 --lr 0.02 --augment none --teacher train --noise gaussian:sigma2=1 --trainers 2 --out $(DEMO_OUT) $(DEMO_FLAGS)
 
 test: ## run every test
 	go test -timeout 10m ./...
