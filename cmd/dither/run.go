@@ -50,7 +50,7 @@ func newRunCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return a.result(j.result, func(w io.Writer) { printRun(w, j.result, j.folder.dir, j.reportPath) })
+		return a.result(j.result, func(w io.Writer) { printRun(w, j.result, j.teacherResult, j.folder.dir, j.reportPath) })
 	}
 	return cmd
 }
@@ -64,6 +64,8 @@ type job struct {
 	result      *runlog.Result
 	reportPath  string
 	teacherOnly bool // the run trains the teacher of another
+
+	teacherResult *runlog.Result // what is known of the teacher: of its own run, or measured; nil: nothing
 }
 
 // fresh makes a run from the flags and goes through it.
@@ -168,12 +170,13 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	if err != nil {
 		return fmt.Errorf("the run is over, but its result cannot be read: %w", err)
 	}
-	if teacher != nil {
-		j.result.TeacherTestAccuracy, j.result.TeacherGradientNorm = teacher.TestAccuracy, teacher.GradientNorm
-	} else if r.GetPhase() == "finished" && j.folder.file.Spec.GetTeacher().GetModel() != nil {
-		if err := j.measureTeacher(); err != nil {
+	if teacher == nil && r.GetPhase() == "finished" && j.folder.file.Spec.GetTeacher().GetModel() != nil {
+		if teacher, err = j.measureTeacher(); err != nil {
 			return fmt.Errorf("measuring the teacher: %w", err)
 		}
+	}
+	if j.teacherResult = teacher; teacher != nil {
+		j.result.TeacherTestAccuracy, j.result.TeacherGradientNorm = teacher.TestAccuracy, teacher.GradientNorm
 	}
 	if err := runlog.WriteResult(j.folder.dir, *j.result); err != nil {
 		return err
@@ -345,37 +348,37 @@ func checkNewest(dir string) error {
 }
 
 // measureTeacher evaluates a teacher that came as a file, on the images on which the student was.
-func (j *job) measureTeacher() error {
+func (j *job) measureTeacher() (*runlog.Result, error) {
 	spec := j.folder.file.Spec
 	c, err := checkpoint.Load(j.folder.path(teacherName))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.Meta.Model, c.Meta.Shortcut = spec.Teacher.Model.Name, spec.Teacher.Model.Shortcut
 	e := &evaluator{app: j.app, title: "measuring the teacher", checkpoint: c, set: j.folder.data, mean: spec.Dataset.Mean, std: spec.Dataset.Std}
 	kernels, err := openKernels(j.flags.kernels, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer kernels.Close()
 	e.kernels = kernels
 	r, err := e.test(j.interrupted)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	j.result.TeacherTestAccuracy = &r.Accuracy
+	t := &runlog.Result{TestAccuracy: &r.Accuracy, TestLoss: &r.Loss}
 	if n := j.folder.file.Options.GetGradientNormImages(); n > 0 {
 		norm, err := e.trainingNorm(j.interrupted, spec, int(n))
 		if err != nil {
-			return err
+			return nil, err
 		}
-		j.result.TeacherGradientNorm = &norm
+		t.GradientNorm = &norm
 	}
-	return nil
+	return t, nil
 }
 
 // printRun is what a person sees at the end.
-func printRun(w io.Writer, r *runlog.Result, dir, reportPath string) {
+func printRun(w io.Writer, r, teacher *runlog.Result, dir, reportPath string) {
 	percent := func(v *float64) string {
 		if v == nil {
 			return "-"
@@ -388,12 +391,19 @@ func printRun(w io.Writer, r *runlog.Result, dir, reportPath string) {
 		}
 		return fmt.Sprintf("%.4g", *v)
 	}
+	if teacher == nil {
+		teacher = &runlog.Result{}
+	}
+	speed := "-"
+	if teacher.ImagesPerSecond > 0 {
+		speed = number(&teacher.ImagesPerSecond)
+	}
 	rows := [][]string{{"test accuracy", percent(r.TeacherTestAccuracy), percent(r.TestAccuracy)}}
 	if r.ValidationAccuracy != nil {
 		rows = append(rows, []string{"validation accuracy", "-", percent(r.ValidationAccuracy)})
 	}
-	rows = append(rows, []string{"test loss (cross-entropy)", "-", number(r.TestLoss)}, []string{"training loss (last iteration)", "-", number(r.TrainLoss)},
-		[]string{"gradient norm", number(r.TeacherGradientNorm), number(r.GradientNorm)}, []string{"images/s", "-", number(&r.ImagesPerSecond)})
+	rows = append(rows, []string{"test loss (cross-entropy)", number(teacher.TestLoss), number(r.TestLoss)}, []string{"training loss (last iteration)", number(teacher.TrainLoss), number(r.TrainLoss)},
+		[]string{"gradient norm", number(r.TeacherGradientNorm), number(r.GradientNorm)}, []string{"images/s", speed, number(&r.ImagesPerSecond)})
 	table(w, []string{"", "teacher", "student"}, rows)
 	fmt.Fprintf(w, "\nrun folder %s, %s\n", dir, strings.Join(r.KernelSets, ", ")+" kernels")
 	if reportPath != "" {

@@ -197,7 +197,11 @@ func (f *runFlags) apply(file *ditherv1.RunFile) error {
 		s.Seed = f.seed
 	}
 	f.applyOptions(file.Options, f.complete)
-	file.Options.Command = os.Args
+	file.Options.Command = append([]string{"dither"}, os.Args[1:]...)
+	if !f.set.Changed("shards") {
+		// Unsaid, it follows --trainers, and whoever repeats the run with another number would have another run.
+		file.Options.Command = append(file.Options.Command, flag("shards", file.Spec.Shards))
+	}
 	return f.applyLoss(file)
 }
 
