@@ -21,6 +21,7 @@ import (
 	"github.com/dither-ml/dither/noise/teacher"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer"
+	"github.com/dither-ml/dither/trainer/kernel"
 )
 
 // leaseTTL is how long a role may be silent before the others think it gone.
@@ -232,6 +233,46 @@ func coordinatorFolder(ctx context.Context, a *app, f *runFlags, dir, specFile s
 	return d.write(ctx, t, d.initPath())
 }
 
+// worker is a role that computes: it listens, has heard of the run from its coordinator, and has the data and kernels.
+type worker struct {
+	listener net.Listener
+	client   ditherv1.CoordinatorServiceClient
+	run      *ditherv1.GetRunResponse
+	members  *membership.Client
+	data     *dataloader.Set
+	kernels  kernel.Set
+}
+
+// worker makes the role ready; it needs the test images where it evaluates.
+func (f *serveFlags) worker(ctx context.Context, test bool) (_ *worker, err error) {
+	w := &worker{}
+	defer func() {
+		if err != nil {
+			w.close()
+		}
+	}()
+	if w.listener, err = listen("--listen", f.listen); err != nil {
+		return nil, err
+	}
+	if w.client, w.run, w.members, err = f.join(ctx); err != nil {
+		return nil, err
+	}
+	if w.data, err = f.open(w.run, test); err != nil {
+		return nil, err
+	}
+	w.kernels, err = openKernels(f.kernels, f.threads)
+	return w, err
+}
+
+func (w *worker) close() {
+	if w.kernels != nil {
+		w.kernels.Close()
+	}
+	if w.listener != nil {
+		w.listener.Close()
+	}
+}
+
 func newServeTeacherCommand(a *app) *cobra.Command {
 	s := &serveFlags{}
 	cmd := &cobra.Command{Use: "teacher", Short: "Serve a run's noisy soft labels", Args: noArgs,
@@ -240,33 +281,20 @@ func newServeTeacherCommand(a *app) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := s.drain(cmd.Context())
 		defer cancel()
-		l, err := listen("--listen", s.listen)
+		w, err := s.worker(ctx, false)
 		if err != nil {
 			return err
 		}
-		defer l.Close()
-		client, run, members, err := s.join(ctx)
+		defer w.close()
+		file, err := trainer.GetFile(ctx, w.client, ditherv1.FileKind_FILE_KIND_TEACHER)
 		if err != nil {
 			return err
 		}
-		set, err := s.open(run, false)
+		n, err := noise.New(w.run.GetSpec().GetNoise(), w.run.GetOptions().GetNoiseAddress())
 		if err != nil {
 			return err
 		}
-		kernels, err := openKernels(s.kernels, s.threads)
-		if err != nil {
-			return err
-		}
-		defer kernels.Close()
-		file, err := trainer.GetFile(ctx, client, ditherv1.FileKind_FILE_KIND_TEACHER)
-		if err != nil {
-			return err
-		}
-		n, err := noise.New(run.GetSpec().GetNoise(), run.GetOptions().GetNoiseAddress())
-		if err != nil {
-			return err
-		}
-		service, err := teacher.New(ctx, teacher.Config{Run: run, Kernels: kernels, Data: set, File: file, Noise: n})
+		service, err := teacher.New(ctx, teacher.Config{Run: w.run, Kernels: w.kernels, Data: w.data, File: file, Noise: n})
 		if err != nil {
 			return err
 		}
@@ -274,20 +302,20 @@ func newServeTeacherCommand(a *app) *cobra.Command {
 		server := newService(grpc.MaxRecvMsgSize(trainer.MaxMessage), grpc.MaxSendMsgSize(trainer.MaxMessage))
 		ditherv1.RegisterTeacherServiceServer(server, service)
 		host, _ := os.Hostname()
-		lease, err := members.Join(ctx, &ditherv1.Member{Id: s.name("teacher"), Role: "teacher", Address: s.advertised(l), KernelSet: kernels.Name(), Arithmetic: kernels.Arithmetic(),
+		lease, err := w.members.Join(ctx, &ditherv1.Member{Id: s.name("teacher"), Role: "teacher", Address: s.advertised(w.listener), KernelSet: w.kernels.Name(), Arithmetic: w.kernels.Arithmetic(),
 			Version: versionString(), Process: fmt.Sprintf("%s:%d", host, os.Getpid())}, leaseTTL)
 		if err != nil {
 			return temporary(err)
 		}
 		defer lease.Leave(context.WithoutCancel(ctx))
-		a.log.Info("serving noisy soft labels", "address", s.advertised(l), "run", run.GetRun())
+		a.log.Info("serving noisy soft labels", "address", s.advertised(w.listener), "run", w.run.GetRun())
 		serving, done := context.WithCancel(ctx)
 		defer done()
 		go func() {
-			<-untilOver(ctx, client)
+			<-untilOver(ctx, w.client)
 			done()
 		}()
-		return server.serve(serving, l)
+		return server.serve(serving, w.listener)
 	}
 	return cmd
 }
@@ -346,32 +374,19 @@ func newServeTrainerCommand(a *app) *cobra.Command {
 		if !s.attached { // else `dither run` has said so
 			a.warnThreads(s.threads)
 		}
-		l, err := listen("--listen", s.listen)
+		w, err := s.worker(ctx, true)
 		if err != nil {
 			return err
 		}
-		defer l.Close()
-		client, run, members, err := s.join(ctx)
-		if err != nil {
-			return err
-		}
-		set, err := s.open(run, true)
-		if err != nil {
-			return err
-		}
-		kernels, err := openKernels(s.kernels, s.threads)
-		if err != nil {
-			return err
-		}
-		defer kernels.Close()
+		defer w.close()
 		sockets, err := os.MkdirTemp("", "dither-")
 		if err != nil {
 			return err
 		}
 		defer os.RemoveAll(sockets)
-		m := &etcdMembership{client: members, lost: make(chan struct{})}
-		err = trainer.Serve(context.WithoutCancel(ctx), trainer.Config{ID: s.name("trainer"), Version: versionString(), Run: run, Coordinator: client, Members: m, Kernels: kernels, Data: set,
-			Listener: l, Advertise: s.advertised(l), Socket: filepath.Join(sockets, "exchange"), Logger: a.log}, ctx.Done())
+		m := &etcdMembership{client: w.members, lost: make(chan struct{})}
+		err = trainer.Serve(context.WithoutCancel(ctx), trainer.Config{ID: s.name("trainer"), Version: versionString(), Run: w.run, Coordinator: w.client, Members: m, Kernels: w.kernels, Data: w.data,
+			Listener: w.listener, Advertise: s.advertised(w.listener), Socket: filepath.Join(sockets, "exchange"), Logger: a.log}, ctx.Done())
 		if m.lease != nil {
 			m.lease.Leave(context.WithoutCancel(ctx))
 		}
