@@ -418,7 +418,7 @@ func TestWhatIsNotTheRunsIsRefused(t *testing.T) {
 		"arithmetic": {func(c *Config) {
 			c.Run.Spec.Arithmetic = "cuda/1"
 			c.Run.SpecSha256 = ditherv1.Hash(c.Run.Spec)
-		}, "in arithmetic cuda/1 and kernel set generic computes in cpu/1"},
+		}, "computes in cpu/1; choose another with --kernels"},
 		"training images": {func(c *Config) {
 			d := *c.Data
 			d.Train.Labels = slices.Clone(d.Train.Labels)
