@@ -121,14 +121,6 @@ func near(t *testing.T, what string, got, want []float64, limit float64) {
 	t.Logf("%s: %.1e", what, e)
 }
 
-func widened(v []float32) []float64 {
-	out := make([]float64, len(v))
-	for i, x := range v {
-		out[i] = float64(x)
-	}
-	return out
-}
-
 func geometryOf(n int) []int32 {
 	g := make([]int32, 3*n)
 	for i := range n {
