@@ -131,7 +131,7 @@ func geometryOf(n int) []int32 {
 
 // sets are the kernel sets with the tolerances that they are held to.
 func sets(t *testing.T) map[string]tolerance {
-	return map[string]tolerance{"ref": {reference(), 1e-9, 1e-9}, "generic": {generic(t), 1e-4, 1e-3}}
+	return map[string]tolerance{"ref": {reference(), 1e-9, 1e-9}, "cpu": {fastest(t), 1e-4, 1e-3}}
 }
 
 type tolerance struct {
