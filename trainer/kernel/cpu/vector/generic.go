@@ -1,0 +1,4 @@
+package vector
+
+// generic is the primitives in plain Go.
+var generic = Set{Name: "generic"}
