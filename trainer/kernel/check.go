@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // most is the elements above which a shape is taken for a mistake; products below it can't overflow.
@@ -27,6 +28,9 @@ func (o Op) flaw() string {
 	if why := o.numberFlaw(); why != "" {
 		return why
 	}
+	if why := o.fusionFlaw(); why != "" {
+		return why
+	}
 	for _, a := range o.Args() {
 		if a.Parts > 1 && a.Stride < a.Part {
 			return fmt.Sprintf("the groups' parts of %s are %d elements apart, fewer than the %d of a part", a.Name, a.Stride, a.Part)
@@ -34,6 +38,33 @@ func (o Op) flaw() string {
 		if float64(a.Parts)*float64(a.Stride) > most {
 			return fmt.Sprintf("%s has more than 2^40 elements", a.Name)
 		}
+	}
+	return ""
+}
+
+// fusions are where a fusion may stand: a kind's Input, Before and After.
+var fusions = map[Kind][3][]Fusion{
+	ConvForward:    {{}, {NormReLU, NormAddReLU}, {Stats, Sums}},
+	ConvDataGrad:   {{}, {NormGrad, NormEvalGrad}, {ReLUNormSums, AddReLUNormSums, ReLUNormSquares, AddReLUNormSquares}},
+	ConvWeightGrad: {{NormReLU}, {NormGrad, NormEvalGrad}, {}},
+	ConvSquares:    {{NormReLU}, {NormGrad, NormEvalGrad}, {}},
+}
+
+func (o Op) fusionFlaw() string {
+	for i, f := range []Fusion{o.Input, o.Before, o.After} {
+		if f != Alone && !slices.Contains(fusions[o.Kind][i], f) {
+			return fmt.Sprintf("%v can't be fused there", f)
+		}
+	}
+	switch {
+	case o.Before == NormGrad && o.Count < 1:
+		return "Count must be at least 1"
+	case o.After == Stats && o.N*o.OutH()*o.OutW() < 2:
+		return "an unbiased variance needs two elements a channel or more"
+	case o.BeforeStride < -1 || o.AfterStride < 0:
+		return "a negative stride between groups"
+	case o.Epsilon < 0:
+		return "Epsilon must not be negative"
 	}
 	return ""
 }
@@ -83,6 +114,9 @@ func (o Op) shapeFlaw() string {
 			return "Pad must not be negative"
 		}
 	}
+	if o.Block < 0 || o.Repeat < 0 || images && o.N%o.Repeats() != 0 {
+		return "Block and Repeat must not be negative, and Repeat divides N"
+	}
 	shared := o.Kind == NormForward || o.Kind == NormDataGrad
 	if o.GroupStride < 0 && !(shared && o.GroupStride == -1) || o.RecordStride < 0 {
 		return "a negative stride between groups"
@@ -117,10 +151,6 @@ func (o Op) numberFlaw() string {
 	case KDForward, KDGrad:
 		if o.Temperature <= 0 {
 			return "Temperature must be above 0"
-		}
-	case OneHot:
-		if o.Class < 0 || o.Class >= o.K {
-			return fmt.Sprintf("class %d is not one of %d", o.Class, o.K)
 		}
 	}
 	switch o.Kind {

@@ -5,6 +5,12 @@
 // Groups. A trainer owns several shards and puts them through the network side by side: one launch covers all of them. Activations
 // are dense over [Groups*N] images; what is computed over a shard (statistics, gradients, losses) has one part for each group. The
 // numbers of a group never depend on how many groups there are.
+//
+// Activations. What has channels, height and width lies as the set likes it best: [images][ceil(C/Block)][H][W][Block], Block being Op.Block, the set's own
+// (Traits). The channels of the last block beyond C are zeros, and kernels both rely on that and keep it so. A Block of 1 is plain [images][C][H][W].
+//
+// Fusion. A convolution can do what stands before it in the network as it reads, and what stands behind it as it writes (Op.Before, Op.After), where the set's
+// Traits say so. It gives the very bits of the kinds that it stands for, one after the other: fusion is no part of the arithmetic.
 package kernel
 
 import (
@@ -40,12 +46,20 @@ type Set interface {
 	Arithmetic() string
 	// Alloc gives n zeroed elements, aligned to 64 bytes. An error says what was asked for and what is free.
 	Alloc(t Type, n int) (Memory, error)
+	// Traits say how the set wants its ops.
+	Traits() Traits
 	// Prepare chooses the kernel for op, whose shapes it checks; an error wraps ErrUnsupported and names op.
 	Prepare(op Op) (Kernel, error)
 	// NewStream gives an ordered queue of work on the set.
 	NewStream() Stream
 	// Close releases threads and memory; no stream may be in use.
 	Close()
+}
+
+// Traits say how a set wants its ops.
+type Traits struct {
+	Block int  // channels that lie side by side in an activation
+	Fuses bool // it takes Op.Before and Op.After
 }
 
 // Kernel is an Op ready to run, any number of times, from one stream at a time.
@@ -69,10 +83,11 @@ type Stream interface {
 }
 
 // Kind names what a kernel computes. Below, G is Op.Groups, N the images of a group, M = G*N; C, H, W the channels, height and width of the
-// *forward* op's input; K its output channels (or features, or classes); Ho, Wo its output's height and width. "->" separates what is read from what
+// *forward* op's input; K its output channels (or features, or classes); Ho, Wo its output's height and width. [M][C][H][W] is an activation, in blocks (above). "->" separates what is read from what
 // is written. Outputs are overwritten, never accumulated into, unless it says so. An output marked "per group" has its groups' parts
 // Op.GroupStride elements apart (0: dense). Sums over the images of a group are over blocks of a fixed number of images, then a fixed tree.
-// No output may overlap an input, except where "in place" is said.
+// No output may overlap an input, except where "in place" is said. In kinds that have gradients of Op.Repeat functions of one image side by side ("repeated"), image i
+// of dy, df, dx and q belongs to image i/Repeat of what came from the forward pass (x, y).
 type Kind uint8
 
 const (
@@ -81,16 +96,16 @@ const (
 	View Kind = iota + 1
 
 	// ConvForward: x [M][C][H][W], w [K][C][R][R] -> y [M][K][Ho][Wo]. Cross-correlation, R odd, zero padding R/2, stride Op.Stride; Ho = (H-1)/Stride+1.
-	// Each inner product is one chain over (c, r, s) in that order, from 0.
 	ConvForward
-	// ConvDataGrad: dy [M][K][Ho][Wo], w [K][C][R][R] -> dx [M][C][H][W]. One chain over (k, r, s).
+	// ConvDataGrad: dy [M][K][Ho][Wo], w [K][C][R][R] -> dx [M][C][H][W].
 	ConvDataGrad
 	// ConvWeightGrad: x [M][C][H][W], dy [M][K][Ho][Wo] -> dw [K][C][R][R] per group.
 	ConvWeightGrad
-	// ConvSquares: x, dy as ConvWeightGrad -> q [M], added to: q_i += ||dw of image i alone||^2.
+	// ConvSquares: x, dy as ConvWeightGrad -> q [M], added to: q_i += ||dw of image i alone||^2. Repeated.
 	ConvSquares
 
-	// NormStats: x [M][C][H][W] -> mean [C] per group, variance [C] per group (biased), record [2][C] per group (mean, then unbiased variance; not strided by GroupStride when it is a bucket's: see Op.RecordStride). Two passes: the variance is about the mean.
+	// NormStats: x [M][C][H][W], shift [C] -> mean [C] per group dense, variance [C] per group dense (biased), record [2][C] per group (RecordStride): mean, then unbiased variance. shift is near the mean, such as the running
+	// one: the sums are of x - shift, so that a variance that is small beside the mean is still right.
 	NormStats
 	// NormSums, for statistics over the whole batch: x, shift [C] -> sums [2][C] per group: sum of (x - shift), sum of (x - shift)^2.
 	NormSums
@@ -104,12 +119,12 @@ const (
 	NormDataGrad
 	// NormEvalDataGrad: dy, variance [C], gamma [C] -> dx. Statistics are constants: dx = gamma/sqrt(variance+Epsilon) dy.
 	NormEvalDataGrad
-	// NormSquares: dy, x, mean [C], variance [C] -> q [M], added to: ||dgamma of image i||^2 + ||dbeta of image i||^2.
+	// NormSquares: dy, x, mean [C], variance [C] -> q [M], added to: ||dgamma of image i||^2 + ||dbeta of image i||^2. Repeated.
 	NormSquares
 
 	// ReLU: x -> y, Op.Len() elements. In place allowed. NaN stays NaN.
 	ReLU
-	// ReLUGrad: dy, y (ReLU's output) -> dx = dy where y > 0 else 0. dx may be dy.
+	// ReLUGrad: dy, y (ReLU's output) -> dx = dy where y > 0 else 0. dx may be dy. Repeated.
 	ReLUGrad
 	// Add: a, b -> y = a + b, Op.Len() elements. y may be a or b.
 	Add
@@ -123,6 +138,10 @@ const (
 	PoolForward
 	// PoolGrad: dy [M][C] -> dx [M][C][H][W].
 	PoolGrad
+	// Flatten: x [M][C][H][W] -> y [M][C*H*W], plain.
+	Flatten
+	// Unflatten: dy [M][C*H*W] -> dx [M][C][H][W].
+	Unflatten
 
 	// LinearForward: x [M][C], w [K][C], b [K] -> y [M][K]. (H = W = 1; an image is C numbers.)
 	LinearForward
@@ -132,7 +151,7 @@ const (
 	LinearWeightGrad
 	// LinearBiasGrad: dy -> db [K] per group.
 	LinearBiasGrad
-	// LinearSquares: x, dy -> q [M], added to: ||dw of image i||^2 + ||db of image i||^2.
+	// LinearSquares: x, dy -> q [M], added to: ||dw of image i||^2 + ||db of image i||^2. Repeated.
 	LinearSquares
 
 	// QuadraticForward: f [M][K], y [M][K] -> loss [1] per group: Scale/2 sum ||f - y||^2 over the group. Scale is weight/B, B the whole batch.
@@ -150,7 +169,7 @@ const (
 	// Correct: f, labels -> correct [1] per group: images whose first greatest logit is the label's; a NaN logit makes the image wrong.
 	Correct
 
-	// OneHot: -> df [M][K]: 1 at class Op.Class, 0 elsewhere.
+	// OneHot: -> df [M][K]: 1 at class i mod K of row i, 0 elsewhere.
 	OneHot
 	// Zero: -> y = 0, Op.Len() elements.
 	Zero
@@ -164,17 +183,23 @@ const (
 // Op is a kernel's description: comparable, so that equal ops share one kernel. Fields that a Kind does not mention are zero.
 type Op struct {
 	Kind         Kind
-	Groups       int // G
-	N            int // images of a group
-	C, H, W      int // of the forward op's input; elementwise ops: an image's elements are C*H*W
-	K            int // output channels, features or classes
-	R            int // height and width of a convolution's window
-	Stride       int // of a convolution or a shortcut
-	Pad          int // of a View
-	GroupStride  int // see Kind
-	RecordStride int // elements between the groups' parts of a NormStats or NormFinish record; 0: dense
-	Count        int // elements a channel that statistics are over
-	Class        int // of a OneHot
+	Groups       int    // G
+	N            int    // images of a group
+	C, H, W      int    // of the forward op's input; elementwise ops: an image's elements are C*H*W
+	K            int    // output channels, features or classes
+	R            int    // height and width of a convolution's window
+	Stride       int    // of a convolution or a shortcut
+	Pad          int    // of a View
+	Block        int    // channels side by side in an activation; 0: 1
+	Repeat       int    // gradients of an image, side by side; 0: 1
+	GroupStride  int    // see Kind
+	RecordStride int    // elements between the groups' parts of a NormStats or NormFinish record; 0: dense
+	Count        int    // elements a channel that statistics are over
+	Input        Fusion // what is done to the x of a ConvWeightGrad or ConvSquares as it is read
+	Before       Fusion // what is done to the x of a ConvForward, or to the dy of its gradients, as it is read
+	After        Fusion // what is done to a ConvForward's or ConvDataGrad's output as it is written
+	BeforeStride int    // elements between the groups' parts of what Before takes per group; 0: dense; -1: one part shared by all
+	AfterStride  int    // elements between the groups' parts of the dgamma and dbeta that After makes; 0: dense
 	Epsilon      float64
 	Scale        float64
 	Temperature  float64
@@ -182,8 +207,60 @@ type Op struct {
 	WeightDecay  float64
 }
 
-// Len is the elements of an elementwise op: Groups*N*C*H*W.
-func (o Op) Len() int { return o.Groups * o.N * o.C * o.H * o.W }
+// Fusion is what a convolution does beside its own work; see Op.Before and Op.After. norm(x) is NormForward of x; per group statistics lie dense unless BeforeStride is -1.
+type Fusion uint8
+
+const (
+	Alone Fusion = iota
+
+	// Before of ConvForward, Input of ConvWeightGrad and ConvSquares; in the place of the argument x:
+
+	// NormReLU: x, mean, variance (dense; of ConvForward also one part, BeforeStride -1), gamma, beta in the place of x, which becomes relu(norm(x)).
+	NormReLU
+	// NormAddReLU, of ConvForward alone: x, mean, variance, gamma, beta, r in the place of x, which becomes relu(norm(x) + r); that is the first output too, before y.
+	NormAddReLU
+
+	// Before of ConvDataGrad, ConvWeightGrad and ConvSquares; in the place of the argument dy:
+
+	// NormGrad: dy, xn, mean, variance, gamma, dgamma, dbeta (BeforeStride; -1: shared) in the place of dy, which becomes NormDataGrad of them with Op.Count.
+	NormGrad
+	// NormEvalGrad: dy, variance, gamma in the place of dy, which becomes NormEvalDataGrad of them.
+	NormEvalGrad
+
+	// After of ConvForward:
+
+	// Stats: the argument shift behind the inputs; mean, variance and record behind y: NormStats of y (RecordStride).
+	Stats
+	// Sums: the argument shift behind the inputs; sums behind y: NormSums of y.
+	Sums
+
+	// After of ConvDataGrad, in the place of the output dx; dgamma and dbeta have AfterStride:
+
+	// ReLUNormSums: xn, mean, variance, gamma, beta behind the inputs -> g, dgamma, dbeta: g = dx where norm(xn) > 0, else 0; dgamma, dbeta are NormGradSums of g.
+	ReLUNormSums
+	// AddReLUNormSums: r, z, xn, mean, variance behind the inputs -> g, dgamma, dbeta: g = dx + r where z > 0, else 0; dgamma, dbeta are NormGradSums of g.
+	AddReLUNormSums
+	// ReLUNormSquares: xn, mean, variance, gamma, beta (one part) behind the inputs -> g, q (added to): g as in ReLUNormSums, repeated; q is NormSquares of g.
+	ReLUNormSquares
+	// AddReLUNormSquares: r, z, xn, mean, variance (one part) behind the inputs -> g, q (added to): g as in AddReLUNormSums, repeated; q is NormSquares of g.
+	AddReLUNormSquares
+)
+
+var fusionNames = [...]string{"", "NormReLU", "NormAddReLU", "NormGrad", "NormEvalGrad", "Stats", "Sums", "ReLUNormSums", "AddReLUNormSums", "ReLUNormSquares", "AddReLUNormSquares"}
+
+func (f Fusion) String() string { return fusionNames[f] }
+
+// Padded is channels c up to whole blocks.
+func (o Op) Padded(c int) int {
+	b := max(o.Block, 1)
+	return (c + b - 1) / b * b
+}
+
+// Repeats is the gradients of an image.
+func (o Op) Repeats() int { return max(o.Repeat, 1) }
+
+// Len is the elements of an elementwise op: Groups*N images of C*H*W, in whole blocks.
+func (o Op) Len() int { return o.Groups * o.N * o.Padded(o.C) * o.H * o.W }
 
 // OutH is the output height of a convolution or shortcut.
 func (o Op) OutH() int { return (o.H-1)/o.Stride + 1 }
@@ -196,7 +273,13 @@ func Elementwise(k Kind, n int) Op { return Op{Kind: k, Groups: 1, N: 1, C: n, H
 
 // String names the op and its shapes for people.
 func (o Op) String() string {
-	s := fmt.Sprintf("%v %dx%dx%dx%dx%d", o.Kind, o.Groups, o.N, o.C, o.H, o.W)
+	s := o.Kind.String()
+	for _, f := range []Fusion{o.Input, o.Before, o.After} {
+		if f != Alone {
+			s += "+" + f.String()
+		}
+	}
+	s += fmt.Sprintf(" %dx%dx%dx%dx%d", o.Groups, o.N, o.C, o.H, o.W)
 	if o.K > 0 {
 		s += fmt.Sprintf(" to %d", o.K)
 	}
@@ -211,7 +294,7 @@ func (o Op) String() string {
 
 var kindNames = [...]string{"none", "View", "ConvForward", "ConvDataGrad", "ConvWeightGrad", "ConvSquares",
 	"NormStats", "NormSums", "NormFinish", "NormForward", "NormGradSums", "NormDataGrad", "NormEvalDataGrad", "NormSquares",
-	"ReLU", "ReLUGrad", "Add", "ShortcutForward", "ShortcutGrad", "PoolForward", "PoolGrad",
+	"ReLU", "ReLUGrad", "Add", "ShortcutForward", "ShortcutGrad", "PoolForward", "PoolGrad", "Flatten", "Unflatten",
 	"LinearForward", "LinearDataGrad", "LinearWeightGrad", "LinearBiasGrad", "LinearSquares",
 	"QuadraticForward", "QuadraticGrad", "KDForward", "KDGrad", "CEForward", "CEGrad", "Correct", "OneHot", "Zero", "SGD", "RunningAverage"}
 
