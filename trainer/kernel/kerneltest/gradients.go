@@ -129,10 +129,10 @@ func (c *calculator) norm() {
 	kind := func(k kernel.Kind) kernel.Op { o := op; o.Kind = k; return o }
 	x, gamma, beta, dy := c.normal(op.Len()), c.normal(op.C), c.normal(op.C), c.normal(op.Len())
 	forward := func(x, gamma, beta []float64) float64 {
-		s := c.do(kind(kernel.NormStats), x)
+		s := c.do(kind(kernel.NormStats), x, gamma)
 		return dot(dy, c.do(kind(kernel.NormForward), x, s[0], s[1], gamma, beta)[0])
 	}
-	s := c.do(kind(kernel.NormStats), x)
+	s := c.do(kind(kernel.NormStats), x, gamma)
 	d := c.do(kind(kernel.NormGradSums), dy, x, s[0], s[1])
 	c.derivative("dgamma", func(g []float64) float64 { return forward(x, g, beta) }, gamma, d[0])
 	c.derivative("dbeta", func(b []float64) float64 { return forward(x, gamma, b) }, beta, d[1])
@@ -158,7 +158,7 @@ func (c *calculator) normOverAll() {
 	}
 	one := kind(kernel.NormStats)
 	one.Groups, one.N = 1, op.Groups*op.N
-	want, got := c.do(one, x), c.do(kind(kernel.NormFinish), sums, shift)
+	want, got := c.do(one, x, shift), c.do(kind(kernel.NormFinish), sums, shift)
 	for g := range op.Groups {
 		c.close("mean", got[0][g*2:g*2+2], want[0], 1e-12)
 		c.close("variance", got[1][g*2:g*2+2], want[1], 1e-12)

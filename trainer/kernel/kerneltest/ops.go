@@ -40,7 +40,9 @@ var ops = map[kernel.Kind]func(*rand.Rand) kernel.Op{
 	kernel.CEForward:        loss,
 	kernel.CEGrad:           loss,
 	kernel.Correct:          func(r *rand.Rand) kernel.Op { o := logits(r); o.GroupStride = stride(r, 1); return o },
-	kernel.OneHot:           func(r *rand.Rand) kernel.Op { o := logits(r); o.Class = r.IntN(o.K); return o },
+	kernel.OneHot:           func(r *rand.Rand) kernel.Op { o := logits(r); o.N *= o.K; return o },
+	kernel.Flatten:          image,
+	kernel.Unflatten:        image,
 	kernel.Zero:             elementwise,
 	kernel.SGD: func(r *rand.Rand) kernel.Op {
 		o := elementwise(r)
@@ -172,5 +174,5 @@ var refused = []kernel.Op{
 	{Kind: kernel.LinearForward, Groups: 1, N: 1, C: 3, H: 1, W: 1, K: 0},
 	{Kind: kernel.KDGrad, Groups: 1, N: 1, K: 3, Scale: 1},
 	{Kind: kernel.CEForward, Groups: 1, N: 1, K: 0, Scale: 1},
-	{Kind: kernel.OneHot, Groups: 1, N: 1, K: 3, Class: 3},
+	{Kind: kernel.OneHot, Groups: 1, N: 1, K: 3},
 }
