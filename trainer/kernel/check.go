@@ -88,8 +88,14 @@ func (o Op) repeated() bool {
 	return o.After == ReLUNormSquares || o.After == AddReLUNormSquares
 }
 
+// Fusions are what can stand in a kind's Input, Before and After, without Alone, which always can.
+func Fusions(k Kind) (input, before, after []Fusion) {
+	f := fusions[k]
+	return f[0], f[1], f[2]
+}
+
 func (o Op) fusionFlaw() string {
-	for i, f := range []Fusion{o.Input, o.Before, o.After} {
+	for i, f := range [...]Fusion{o.Input, o.Before, o.After} {
 		if f != Alone && !slices.Contains(fusions[o.Kind][i], f) {
 			return fmt.Sprintf("%v can't be fused there", f)
 		}

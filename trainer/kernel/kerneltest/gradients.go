@@ -37,24 +37,17 @@ func (c *calculator) normal(n int) []float64 {
 // do runs op on what it reads, in order: []float64 or []int32; it gives what was written.
 func (c *calculator) do(op kernel.Op, read ...any) (written [][]float64) {
 	c.t.Helper()
-	l := newLauncher(c.t, c.set, op)
-	in := make([]data, len(l.args))
-	for i, a := range l.args {
-		if a.Access == kernel.Out {
-			continue
-		}
-		switch v := read[0].(type) {
+	var in []data
+	for _, v := range read {
+		switch v := v.(type) {
 		case []float64:
-			in[i].real = v
+			in = append(in, data{real: v})
 		case []int32:
-			in[i].ints = v
+			in = append(in, data{ints: v})
 		}
-		read = read[1:]
 	}
-	for i, d := range l.once(in, nil) {
-		if l.args[i].Access != kernel.In {
-			written = append(written, d.real)
-		}
+	for _, d := range launched(c.t, c.set, op, in...) {
+		written = append(written, d.real)
 	}
 	return written
 }
