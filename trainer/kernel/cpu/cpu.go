@@ -73,11 +73,8 @@ func (*set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
 }
 
 func (s *set) Prepare(op kernel.Op) (kernel.Kernel, error) {
-	if err := op.Check(); err != nil {
+	if err := op.CheckFor(s.Traits()); err != nil {
 		return nil, err
-	}
-	if op.Block > 1 && op.Block != lanes {
-		return nil, fmt.Errorf("%v: activations lie in blocks of %d channels here, not of %d: %w", op, lanes, op.Block, kernel.ErrUnsupported)
 	}
 	plan, ok := plans[op.Kind]
 	if !ok {

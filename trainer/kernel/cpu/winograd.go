@@ -114,16 +114,13 @@ func (c *winograd) block(worker, unit int) {
 	for n := from; n < to; n += c.together {
 		images := min(c.together, to-n)
 		for band := 0; band < c.tiling.h; band += c.bands {
-			c.tiles(worker, scratch, g, n, images, band, min(band+c.bands, c.tiling.h))
-		}
-		for i := range images {
-			c.out.end(worker, unit, n+i)
+			c.tiles(worker, unit, scratch, g, n, images, band, min(band+c.bands, c.tiling.h))
 		}
 	}
 }
 
 // tiles computes the rows [top, bottom) of tiles of some images.
-func (c *winograd) tiles(worker int, scratch []float32, g, n, images, top, bottom int) {
+func (c *winograd) tiles(worker, unit int, scratch []float32, g, n, images, top, bottom int) {
 	p := &c.products[worker]
 	p.Rows = eight(images * (bottom - top) * c.tiling.w)
 	source := scratch[:c.together*c.bordered.image()]
@@ -136,7 +133,7 @@ func (c *winograd) tiles(worker int, scratch []float32, g, n, images, top, botto
 		next = n*c.source.image() + c.tiling.rowsUpTo(bottom, c.source.h)*c.source.row()
 	}
 	c.v.Multiply(p, &v[0], &c.workspace(c.weights, positions*p.RightPosition)[0], &m[0], &c.Real(c.source.first)[next/c.source.repeat], &c.out.row(n, 0, top*tileSize)[0])
-	c.store(worker, scratch[len(source)+len(v)+len(m):], m, g, n, images, top, bottom)
+	c.store(worker, unit, scratch[len(source)+len(v)+len(m):], m, g, n, images, top, bottom)
 }
 
 // fill puts the rows that the tiles [top, bottom) need, and that those above did not, into the bordered copies of the images.
@@ -169,7 +166,7 @@ func transform(tiles func(x *float32, row int, v *float32, position, tile, n int
 }
 
 // store takes the tiles' results back to pixels. Where tiles go beyond the image's edge, by way of edge [4][columns][lanes].
-func (c *winograd) store(worker int, edge, m []float32, g, n, images, top, bottom int) {
+func (c *winograd) store(worker, unit int, edge, m []float32, g, n, images, top, bottom int) {
 	out, position := c.out, c.products[worker].OutPosition
 	inside := out.h%tileSize == 0 && out.w%tileSize == 0
 	wide := c.tiling.w * tileSize * lanes
@@ -188,6 +185,9 @@ func (c *winograd) store(worker int, edge, m []float32, g, n, images, top, botto
 				}
 			}
 			out.rows(worker, g, n+i, block, top*tileSize, min(bottom*tileSize, out.h))
+		}
+		if bottom == c.tiling.h {
+			out.end(worker, unit, n+i)
 		}
 	}
 }

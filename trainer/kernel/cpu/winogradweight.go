@@ -87,7 +87,7 @@ func (k *prepared) planWinogradWeight(x, dy *reader, dw int) {
 		g, from, to := k.block(unit)
 		w.gradient(worker, g, from, to, k.workspace(parts+unit*width, width))
 	})
-	k.addWeightTree(parts, k.R*k.R, x.padded(), dy.padded(), dw)
+	k.addWeightTree(parts, width, x.padded(), dy.padded(), dw)
 }
 
 // planWinogradSquares plans ConvSquares: the gradient of each image by itself, and its squares.
