@@ -10,11 +10,8 @@ import (
 	"github.com/dither-ml/dither/trainer/program"
 )
 
-// Images in flight of an evaluation and of a gradient norm: they bound memory and change no number.
-const (
-	evaluationImages = 32
-	normImages       = 8
-)
+// evaluationImages are in flight in an evaluation: they bound memory and change no number.
+const evaluationImages = 32
 
 // share is this trainer's part of n things: [from, to).
 func (t *Trainer) share(n int) (from, to int) {
@@ -74,7 +71,8 @@ func (t *Trainer) gradientNorm(k uint32) error {
 	for _, i := range dataloader.Subset(spec.GetSeed(), len(t.training), want) {
 		ids = append(ids, t.training[i])
 	}
-	p, err := program.NewSquaredNorm(t.Kernels, t.network, normImages, spec.GetDataset().GetMean(), spec.GetDataset().GetStd(), Pad)
+	atOnce := program.NormImages(t.network.Classes)
+	p, err := program.NewSquaredNorm(t.Kernels, t.network, atOnce, spec.GetDataset().GetMean(), spec.GetDataset().GetStd(), Pad)
 	if err != nil {
 		return err
 	}
@@ -83,7 +81,7 @@ func (t *Trainer) gradientNorm(k uint32) error {
 		return err
 	}
 	from, to := t.share(len(ids))
-	norms, err := evaluation.SquaredNorms(p, evaluation.Batch{Pixels: t.Data.Train.Pixels, IDs: ids[from:to], ImageBytes: t.imageBytes(), Classes: t.network.Classes, AtOnce: normImages})
+	norms, err := evaluation.SquaredNorms(p, evaluation.Batch{Pixels: t.Data.Train.Pixels, IDs: ids[from:to], ImageBytes: t.imageBytes(), Classes: t.network.Classes, AtOnce: atOnce})
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,6 @@ import (
 // Images in flight: they bound memory and change no number.
 const (
 	evalImages = 32
-	normImages = 8
 	stride     = 8 * evalImages // images between two looks at the progress bar
 )
 
@@ -221,7 +220,8 @@ func (e *evaluator) logits(ctx context.Context, images dataloader.Images, ids []
 }
 
 func (e *evaluator) norms(ctx context.Context, images dataloader.Images, ids []uint32) ([]float32, error) {
-	p, err := program.NewSquaredNorm(e.kernels, e.network(), normImages, e.mean, e.std, trainer.Pad)
+	atOnce := program.NormImages(e.set.Classes)
+	p, err := program.NewSquaredNorm(e.kernels, e.network(), atOnce, e.mean, e.std, trainer.Pad)
 	if err != nil {
 		return nil, badInput(err)
 	}
@@ -229,8 +229,8 @@ func (e *evaluator) norms(ctx context.Context, images dataloader.Images, ids []u
 	if err := trainer.LoadParameters(p, e.checkpoint); err != nil {
 		return nil, badInput(err)
 	}
-	return e.inPieces(ctx, e.title+": gradient norm", ids, normImages, func(ids []uint32) ([]float32, error) {
-		return evaluation.SquaredNorms(p, e.batch(images, ids, normImages))
+	return e.inPieces(ctx, e.title+": gradient norm", ids, atOnce, func(ids []uint32) ([]float32, error) {
+		return evaluation.SquaredNorms(p, e.batch(images, ids, atOnce))
 	})
 }
 

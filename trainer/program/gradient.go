@@ -16,18 +16,18 @@ func init() {
 		model.ConvDataGrad: func(l *lowering, n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
 			dx := l.activation(n, op)
 			w := l.graph.Children(n)[1].Shape()
-			o := geometry(kernel.ConvDataGrad, op)
+			o := l.geometry(kernel.ConvDataGrad, op)
 			o.K, o.R = w[0], w[2]
 			l.emit(o, 1, in[0], in[1], dx)
 			return dx, nil
 		},
 		model.ConvWeightGrad: func(l *lowering, n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
-			o := geometry(kernel.ConvWeightGrad, op)
+			o := l.geometry(kernel.ConvWeightGrad, op)
 			o.K, o.R = op.Out[0], op.Out[2]
 			return nil, l.weightGrad(o, kernel.ConvSquares, op.Layer+".weight", in)
 		},
 		model.LinearWeightGrad: func(l *lowering, _ *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
-			o := geometry(kernel.LinearWeightGrad, op)
+			o := l.geometry(kernel.LinearWeightGrad, op)
 			o.K = op.Out[0]
 			return nil, l.weightGrad(o, kernel.LinearSquares, op.Layer+".weight", in)
 		},
@@ -35,13 +35,13 @@ func init() {
 			if l.squares != nil {
 				return nil, nil // LinearSquares has it
 			}
-			o := geometry(kernel.LinearBiasGrad, op)
+			o := l.geometry(kernel.LinearBiasGrad, op)
 			o.K = op.Out[0]
 			return nil, l.weightGrad(o, 0, op.Layer+".bias", in)
 		},
 		model.LinearDataGrad: func(l *lowering, n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
 			dx := l.activation(n, op)
-			o := geometry(kernel.LinearDataGrad, op)
+			o := l.geometry(kernel.LinearDataGrad, op)
 			o.K = l.graph.Children(n)[1].Shape()[0]
 			l.emit(o, 1, in[0], in[1], dx)
 			return dx, nil
@@ -56,24 +56,36 @@ func init() {
 		},
 		model.NormGamma: nothing, model.NormBeta: nothing,
 		model.NormEvalSums: func(l *lowering, _ *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
-			o := geometry(kernel.NormSquares, op)
-			o.Epsilon = model.Epsilon
+			o := l.geometry(kernel.NormSquares, op)
+			o.Epsilon, o.Repeat = model.Epsilon, l.repeat
 			l.emit(o, 1, in[0], in[1], in[2], in[3], l.squares)
 			return nil, nil
 		},
 		model.NormEvalDataGrad: func(l *lowering, n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
 			dx := l.activation(n, op)
-			o := geometry(kernel.NormEvalDataGrad, op)
+			o := l.geometry(kernel.NormEvalDataGrad, op)
 			o.Epsilon = model.Epsilon
 			l.emit(o, 1, in[0], in[3], in[2], dx)
 			return dx, nil
 		},
-		model.ReLUGrad:  elementwise(kernel.ReLUGrad),
-		model.PoolGrad:  elementwise(kernel.PoolGrad),
-		model.Unflatten: func(_ *lowering, _ *gorgonia.Node, _ *model.Op, in []*Value) (*Value, error) { return in[0], nil },
+		model.ReLUGrad: func(l *lowering, n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
+			dx := l.activation(n, op)
+			o := l.geometry(kernel.ReLUGrad, op)
+			o.Repeat = l.repeat
+			l.emit(o, 1, in[0], in[1], dx)
+			return dx, nil
+		},
+		model.PoolGrad: func(l *lowering, n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
+			dx := l.activation(n, op)
+			l.emit(l.geometry(kernel.PoolGrad, op), 1, in[0], dx)
+			return dx, nil
+		},
+		model.Unflatten: func(l *lowering, n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
+			return l.reshape(kernel.Unflatten, n, op, in[0]), nil
+		},
 		model.ShortcutGrad: func(l *lowering, n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
 			dx := l.activation(n, op)
-			o := geometry(kernel.ShortcutGrad, op)
+			o := l.geometry(kernel.ShortcutGrad, op)
 			o.K = l.graph.Children(n)[0].Shape()[1]
 			l.emit(o, 1, in[0], dx)
 			return dx, nil
@@ -81,10 +93,9 @@ func init() {
 		model.QuadraticGrad: lossGrad(kernel.QuadraticGrad), model.KDGrad: lossGrad(kernel.KDGrad), model.CEGrad: lossGrad(kernel.CEGrad),
 		model.ProbeGrad: func(l *lowering, n *gorgonia.Node, op *model.Op, _ []*Value) (*Value, error) {
 			df := l.activation(n, op)
-			o := geometry(kernel.OneHot, op)
+			o := l.geometry(kernel.OneHot, op)
 			o.K = o.C
 			l.emit(o, 1, df)
-			l.probes = append(l.probes, l.steps[len(l.steps)-1])
 			return df, nil
 		},
 	}
@@ -93,19 +104,10 @@ func init() {
 // nothing: the gradients of gamma and beta were written when their sums were made.
 func nothing(*lowering, *gorgonia.Node, *model.Op, []*Value) (*Value, error) { return nil, nil }
 
-// elementwise lowers an op of the arguments' own shapes.
-func elementwise(kind kernel.Kind) func(*lowering, *gorgonia.Node, *model.Op, []*Value) (*Value, error) {
-	return func(l *lowering, n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
-		dx := l.activation(n, op)
-		l.emit(geometry(kind, op), 1, append(in, dx)...)
-		return dx, nil
-	}
-}
-
 func lossGrad(kind kernel.Kind) func(*lowering, *gorgonia.Node, *model.Op, []*Value) (*Value, error) {
 	return func(l *lowering, n *gorgonia.Node, op *model.Op, in []*Value) (*Value, error) {
 		df := l.activation(n, op)
-		l.emit(l.train.lossOp(kind, op), 1, in[0], in[1], df)
+		l.emit(l.train.lossOp(l, kind, op), 1, in[0], in[1], df)
 		return df, nil
 	}
 }
@@ -113,7 +115,7 @@ func lossGrad(kind kernel.Kind) func(*lowering, *gorgonia.Node, *model.Op, []*Va
 // weightGrad emits a parameter's gradient into its bucket, or the squares of it by image.
 func (l *lowering) weightGrad(o kernel.Op, squares kernel.Kind, name string, in []*Value) error {
 	if l.squares != nil {
-		o.Kind = squares
+		o.Kind, o.Repeat = squares, l.repeat
 		l.emit(o, 1, in[0], in[1], l.squares)
 		return nil
 	}

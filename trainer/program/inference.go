@@ -43,8 +43,10 @@ func viewOf(l *lowering, spec model.Spec, n int, mean, std []float64, pad int) (
 	if err != nil {
 		return nil, err
 	}
-	out := l.real("view", n*size)
-	l.emit(kernel.Op{Kind: kernel.View, C: s.Channels, H: s.Height, W: s.Width, Pad: pad}, 1, pixels, geometry, mu, sd, out)
+	o := l.geometry(kernel.View, &model.Op{In: l.graph.Input.Shape()})
+	o.Pad = pad
+	out := l.real("view", l.size(l.graph.Input.Shape()))
+	l.emit(o, 1, pixels, geometry, mu, sd, out)
 	return &view{pixels.Memory, geometry.Memory, out}, m.stream.Sync()
 }
 
@@ -108,7 +110,7 @@ func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32
 	launches, there := p.sizes[n]
 	if !there {
 		var err error
-		if launches, err = p.machine.ready(resized(p.steps, n)); err != nil {
+		if launches, err = p.machine.ready(resized(p.steps, p.images, n)); err != nil {
 			return err
 		}
 		p.sizes[n] = launches
@@ -131,12 +133,12 @@ func checkInput(spec model.Spec, n, most int, pixels []byte, geometry []int32, o
 	return nil
 }
 
-// resized are the same steps for n images.
-func resized(steps []*Step, n int) []*Step {
+// resized are steps of so many images for n of them.
+func resized(steps []*Step, images, n int) []*Step {
 	out := make([]*Step, len(steps))
 	for i, s := range steps {
 		c := *s
-		c.Op.N = n
+		c.Op.N = s.Op.N / images * n
 		out[i] = &c
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 
 	"github.com/dither-ml/dither/trainer/kernel"
 	"github.com/dither-ml/dither/trainer/model"
@@ -14,35 +15,45 @@ import (
 type lowering struct {
 	graph   *model.Graph
 	state   *state
+	block   int // channels side by side in an activation
 	groups  int // shards side by side
 	images  int // of one group
+	repeat  int // gradients of an image side by side
 	steps   []*Step
 	values  map[int64]*Value  // of the nodes lowered so far
 	stats   map[string]*stats // of the BatchNorms in training, by layer
 	given   map[*gorgonia.Node]*Value
 	train   *training // what training needs; nil otherwise
 	squares *Value    // where the squared norms go; nil otherwise
-	probes  []*Step   // the OneHot steps, whose class is chosen when they run
 }
 
 // stats are a BatchNorm's statistics over each group's images.
 type stats struct{ mean, variance *Value }
 
 func newLowering(g *model.Graph, s *state, groups, images int) *lowering {
-	return &lowering{graph: g, state: s, groups: groups, images: images, values: map[int64]*Value{}, stats: map[string]*stats{}, given: map[*gorgonia.Node]*Value{}}
+	return &lowering{graph: g, state: s, block: s.machine.set.Traits().Block, groups: groups, images: images, repeat: 1, values: map[int64]*Value{}, stats: map[string]*stats{}, given: map[*gorgonia.Node]*Value{}}
 }
 
 // real is a new value of the arena.
 func (l *lowering) real(name string, n int) *Value { return &Value{Name: name, Len: n} }
 
-// activation is a new value for a node's result: dense over all images, whose number is the first dimension.
+// activation is a new value for a node's result.
 func (l *lowering) activation(n *gorgonia.Node, op *model.Op) *Value {
-	return l.real(strings.ToLower(op.Code.String())+" "+op.Layer, n.Shape().TotalSize())
+	return l.real(strings.ToLower(op.Code.String())+" "+op.Layer, l.size(n.Shape()))
+}
+
+// size is the elements of a value whose first dimension is the images; one with height and width lies in whole blocks of channels.
+func (l *lowering) size(s tensor.Shape) int {
+	n := s.TotalSize() * l.repeat
+	if len(s) == 4 {
+		n = n / s[1] * kernel.Op{Block: l.block}.Padded(s[1])
+	}
+	return n
 }
 
 func (l *lowering) emit(op kernel.Op, outputs int, args ...*Value) {
 	if op.Groups == 0 {
-		op.Groups, op.N = l.groups, l.images
+		op.Groups, op.N = l.groups, l.images*l.repeat
 	}
 	l.steps = append(l.steps, &Step{Kind: Compute, Op: op, Args: args, Outputs: outputs})
 }
@@ -84,7 +95,9 @@ func (l *lowering) visit(n *gorgonia.Node) (*Value, error) {
 	if !ours {
 		// gorgonia adds up the gradients of a node that is used twice with its own addition.
 		if s := fmt.Sprint(n.Op()); len(in) == 2 && strings.HasPrefix(s, "+ ") {
-			return l.add(in[0], in[1], n.Shape().TotalSize()), nil
+			out := l.real("sum", l.size(n.Shape()))
+			l.emit(l.geometry(kernel.Add, &model.Op{In: n.Shape()}), 1, in[0], in[1], out)
+			return out, nil
 		}
 		return nil, fmt.Errorf("the graph has an op that no kernel computes: %v", n.Op())
 	}
@@ -99,19 +112,11 @@ func isSeed(n *gorgonia.Node) bool {
 	return n.Op() != nil && n.IsScalar() && strings.HasPrefix(fmt.Sprint(n.Op()), "const")
 }
 
-func (l *lowering) add(a, b *Value, n int) *Value {
-	out := l.real("sum", n)
-	per := n / (l.groups * l.images)
-	l.emit(kernel.Op{Kind: kernel.Add, C: per, H: 1, W: 1}, 1, a, b, out)
-	return out
-}
-
-// geometry fills an op's shapes from those of the forward op's input and output.
-func geometry(kind kernel.Kind, op *model.Op) kernel.Op {
-	o := kernel.Op{Kind: kind, H: 1, W: 1, Stride: op.Stride}
-	o.C = op.In[1]
+// geometry fills an op's shapes from those of the forward op's input, which lies in blocks if it has height and width.
+func (l *lowering) geometry(kind kernel.Kind, op *model.Op) kernel.Op {
+	o := kernel.Op{Kind: kind, C: op.In[1], H: 1, W: 1, Stride: op.Stride}
 	if len(op.In) == 4 {
-		o.H, o.W = op.In[2], op.In[3]
+		o.H, o.W, o.Block = op.In[2], op.In[3], l.block
 	}
 	return o
 }
@@ -121,39 +126,39 @@ func (l *lowering) forward(n *gorgonia.Node, op *model.Op, in []*Value) (*Value,
 	switch op.Code {
 	case model.Conv:
 		w := l.graph.Children(n)[1].Shape()
-		o := geometry(kernel.ConvForward, op)
+		o := l.geometry(kernel.ConvForward, op)
 		o.K, o.R = w[0], w[2]
 		l.emit(o, 1, in[0], in[1], y)
 	case model.Norm:
 		s := l.train.statistics(l, op, in[0])
-		o := geometry(kernel.NormForward, op)
+		o := l.geometry(kernel.NormForward, op)
 		o.Epsilon = model.Epsilon
 		l.emit(o, 1, in[0], s.mean, s.variance, in[1], in[2], y)
 	case model.NormEval:
-		o := geometry(kernel.NormForward, op)
+		o := l.geometry(kernel.NormForward, op)
 		o.Epsilon, o.GroupStride = model.Epsilon, -1
 		l.emit(o, 1, in[0], in[3], in[4], in[1], in[2], y)
 	case model.ReLU:
-		l.emit(geometry(kernel.ReLU, op), 1, in[0], y)
+		l.emit(l.geometry(kernel.ReLU, op), 1, in[0], y)
 	case model.Sum:
-		l.emit(geometry(kernel.Add, op), 1, in[0], in[1], y)
+		l.emit(l.geometry(kernel.Add, op), 1, in[0], in[1], y)
 	case model.Shortcut:
-		o := geometry(kernel.ShortcutForward, op)
+		o := l.geometry(kernel.ShortcutForward, op)
 		o.K = op.Out[1]
 		l.emit(o, 1, in[0], y)
 	case model.Pool:
-		l.emit(geometry(kernel.PoolForward, op), 1, in[0], y)
+		l.emit(l.geometry(kernel.PoolForward, op), 1, in[0], y)
 	case model.Flatten:
-		return in[0], nil
+		return l.reshape(kernel.Flatten, n, op, in[0]), nil
 	case model.Linear:
-		o := geometry(kernel.LinearForward, op)
+		o := l.geometry(kernel.LinearForward, op)
 		o.K = op.Out[1]
 		l.emit(o, 1, in[0], in[1], in[2], y)
 	case model.Quadratic, model.KD, model.CE:
 		return l.train.loss(l, op, in), nil
 	case model.Total:
 		out := l.real("loss", l.groups)
-		l.emit(kernel.Op{Kind: kernel.Add, Groups: 1, N: 1, C: l.groups, H: 1, W: 1}, 1, in[0], in[1], out)
+		l.emit(kernel.Elementwise(kernel.Add, l.groups), 1, in[0], in[1], out)
 		return out, nil
 	case model.Probe:
 		return nil, nil
@@ -161,4 +166,14 @@ func (l *lowering) forward(n *gorgonia.Node, op *model.Op, in []*Value) (*Value,
 		return nil, fmt.Errorf("no kernel computes %v", op)
 	}
 	return y, nil
+}
+
+// reshape goes between an activation and a plain vector, which are the same where blocks are of one channel.
+func (l *lowering) reshape(kind kernel.Kind, n *gorgonia.Node, op *model.Op, in *Value) *Value {
+	if l.block <= 1 {
+		return in
+	}
+	out := l.activation(n, op)
+	l.emit(l.geometry(kind, op), 1, in, out)
+	return out
 }

@@ -41,8 +41,8 @@ func (t *training) scale(code model.Code) float64 {
 	return w / float64(t.Batch)
 }
 
-func (t *training) lossOp(kind kernel.Kind, op *model.Op) kernel.Op {
-	o := geometry(kind, op)
+func (t *training) lossOp(l *lowering, kind kernel.Kind, op *model.Op) kernel.Op {
+	o := l.geometry(kind, op)
 	o.K, o.Scale = o.C, t.scale(op.Code)
 	if kind == kernel.KDForward || kind == kernel.KDGrad {
 		o.Temperature = t.Loss.Temperature
@@ -53,7 +53,7 @@ func (t *training) lossOp(kind kernel.Kind, op *model.Op) kernel.Op {
 func (t *training) loss(l *lowering, op *model.Op, in []*Value) *Value {
 	kind := map[model.Code]kernel.Kind{model.Quadratic: kernel.QuadraticForward, model.KD: kernel.KDForward, model.CE: kernel.CEForward}[op.Code]
 	out := l.real("loss", l.groups)
-	l.emit(t.lossOp(kind, op), 1, in[0], in[1], out)
+	l.emit(t.lossOp(l, kind, op), 1, in[0], in[1], out)
 	return out
 }
 
@@ -101,17 +101,17 @@ func (t *training) statistics(l *lowering, op *model.Op, x *Value) *stats {
 	l.stats[op.Layer] = s
 	at := t.places[op.Layer+".running_mean"].offset
 	record := t.record.piece("record "+op.Layer, at, t.record.Len-at)
+	shift := l.state.value(op.Layer + ".running_mean")
 	if t.BatchNorm == "shard" {
-		o := geometry(kernel.NormStats, op)
+		o := l.geometry(kernel.NormStats, op)
 		o.RecordStride = t.state.layout.running
-		l.emit(o, 3, x, s.mean, s.variance, record)
+		l.emit(o, 3, x, shift, s.mean, s.variance, record)
 		return s
 	}
-	shift := l.state.value(op.Layer + ".running_mean")
 	sums := l.real("sums "+op.Layer, l.groups*2*c)
-	l.emit(geometry(kernel.NormSums, op), 1, x, shift, sums)
+	l.emit(l.geometry(kernel.NormSums, op), 1, x, shift, sums)
 	total := t.reduce(l, sums, 2*c, 0, 2*c, true)
-	o := geometry(kernel.NormFinish, op)
+	o := l.geometry(kernel.NormFinish, op)
 	o.Count, o.RecordStride = t.count(op), t.state.layout.running
 	l.emit(o, 3, total, shift, s.mean, s.variance, record)
 	return s
@@ -131,7 +131,7 @@ func (t *training) normSums(l *lowering, op *model.Op, in []*Value) *Value {
 	s := l.stats[op.Layer]
 	dgamma, stride := t.gradient(op.Layer + ".weight")
 	dbeta, _ := t.gradient(op.Layer + ".bias")
-	o := geometry(kernel.NormGradSums, op)
+	o := l.geometry(kernel.NormGradSums, op)
 	o.Epsilon, o.GroupStride = model.Epsilon, stride
 	l.emit(o, 2, in[0], in[1], s.mean, s.variance, dgamma, dbeta)
 	if t.BatchNorm == "global" {
@@ -143,7 +143,7 @@ func (t *training) normSums(l *lowering, op *model.Op, in []*Value) *Value {
 
 func (t *training) normDataGrad(l *lowering, op *model.Op, in []*Value, dx *Value) {
 	s := l.stats[op.Layer]
-	o := geometry(kernel.NormDataGrad, op)
+	o := l.geometry(kernel.NormDataGrad, op)
 	o.Epsilon, o.Count = model.Epsilon, t.count(op)
 	dgamma, stride := t.gradient(op.Layer + ".weight")
 	dbeta, _ := t.gradient(op.Layer + ".bias")
