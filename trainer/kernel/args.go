@@ -19,6 +19,10 @@ type Arg struct {
 	Part   int
 	Parts  int
 	Stride int
+
+	// Of an activation, which is one part, [images][ceil(Channels/Block)][Pixels][Block] with the op's Block; 0: the argument is none.
+	Channels int
+	Pixels   int
 }
 
 // Len is the elements from the first to the last.
@@ -27,7 +31,9 @@ func (a Arg) Len() int { return (a.Parts-1)*a.Stride + a.Part }
 // Args are the arguments of a checked op (see Check) in Launch's order, without the workspace.
 func (o Op) Args() []Arg {
 	m := o.Groups * o.N
-	flat := func(name string, t Type, access Access, n int) Arg { return Arg{name, t, access, n, 1, n} }
+	flat := func(name string, t Type, access Access, n int) Arg {
+		return Arg{Name: name, Type: t, Access: access, Part: n, Parts: 1, Stride: n}
+	}
 	in := func(name string, n int) Arg { return flat(name, Real, In, n) }
 	out := func(name string, n int) Arg { return flat(name, Real, Out, n) }
 	parts := func(name string, access Access, part, stride int) Arg {
@@ -37,63 +43,73 @@ func (o Op) Args() []Arg {
 		case 0:
 			stride = part
 		}
-		return Arg{name, Real, access, part, o.Groups, stride}
+		return Arg{Name: name, Type: Real, Access: access, Part: part, Parts: o.Groups, Stride: stride}
 	}
 	group := func(name string, part int) Arg { return parts(name, Out, part, o.GroupStride) }
 
-	c, image := o.C, o.Padded(o.C)*o.H*o.W
+	activation := func(name string, access Access, images, channels, pixels int) Arg {
+		a := flat(name, Real, access, images*o.Padded(channels)*pixels)
+		a.Channels, a.Pixels = channels, pixels
+		return a
+	}
+
+	c, plane := o.C, o.H*o.W
 	before := m / o.Repeats() // images of the forward pass
-	wide := func() int { return m * o.Padded(o.K) * o.OutH() * o.OutW() }
+	// narrow has the shape of the forward op's input, wide that of its output.
+	narrow := func(name string, access Access, images int) Arg { return activation(name, access, images, c, plane) }
+	wide := func(name string, access Access, images int) Arg {
+		return activation(name, access, images, o.K, o.OutH()*o.OutW())
+	}
 	weights := o.K * o.C * o.R * o.R
-	f := fused{o, in, out, parts}
+	f := fused{o, in, parts}
 	switch o.Kind {
 	case View:
-		return []Arg{flat("pixels", Byte, In, m*c*o.H*o.W), flat("geometry", Int, In, 3*m), in("mean", c), in("std", c), out("x", m*image)}
+		return []Arg{flat("pixels", Byte, In, m*c*plane), flat("geometry", Int, In, 3*m), in("mean", c), in("std", c), narrow("x", Out, m)}
 	case ConvForward:
-		args := append(f.input(o.Before, "x", m*image, o.BeforeStride), in("w", weights))
-		return f.after(args, out("y", wide()), o.K, wide())
+		args := append(f.input(o.Before, narrow("x", In, m), o.BeforeStride), in("w", weights))
+		return f.after(args, wide("y", Out, m), m)
 	case ConvDataGrad:
-		args := append(f.gradient("dy", wide()), in("w", weights))
-		return f.after(args, out("dx", m*image), c, before*image)
+		args := append(f.gradient(wide("dy", In, m)), in("w", weights))
+		return f.after(args, narrow("dx", Out, m), before)
 	case ConvWeightGrad:
-		return append(append(f.input(o.Input, "x", m*image, 0), f.gradient("dy", wide())...), group("dw", weights))
+		return append(append(f.input(o.Input, narrow("x", In, m), 0), f.gradient(wide("dy", In, m))...), group("dw", weights))
 	case ConvSquares:
-		return append(append(f.input(o.Input, "x", before*image, -1), f.gradient("dy", wide())...), flat("q", Real, InOut, m))
+		return append(append(f.input(o.Input, narrow("x", In, before), -1), f.gradient(wide("dy", In, m))...), flat("q", Real, InOut, m))
 	case NormStats:
-		return []Arg{in("x", m*image), in("shift", c), parts("mean", Out, c, 0), parts("variance", Out, c, 0), parts("record", Out, 2*c, o.RecordStride)}
+		return []Arg{narrow("x", In, m), in("shift", c), parts("mean", Out, c, 0), parts("variance", Out, c, 0), parts("record", Out, 2*c, o.RecordStride)}
 	case NormSums:
-		return []Arg{in("x", m*image), in("shift", c), group("sums", 2*c)}
+		return []Arg{narrow("x", In, m), in("shift", c), group("sums", 2*c)}
 	case NormFinish:
 		return []Arg{in("sums", 2*c), in("shift", c), parts("mean", Out, c, 0), parts("variance", Out, c, 0), parts("record", Out, 2*c, o.RecordStride)}
 	case NormForward:
-		return []Arg{in("x", m*image), parts("mean", In, c, o.GroupStride), parts("variance", In, c, o.GroupStride), in("gamma", c), in("beta", c), out("y", m*image)}
+		return []Arg{narrow("x", In, m), parts("mean", In, c, o.GroupStride), parts("variance", In, c, o.GroupStride), in("gamma", c), in("beta", c), narrow("y", Out, m)}
 	case NormGradSums:
-		return []Arg{in("dy", m*image), in("x", m*image), parts("mean", In, c, 0), parts("variance", In, c, 0), group("dgamma", c), group("dbeta", c)}
+		return []Arg{narrow("dy", In, m), narrow("x", In, m), parts("mean", In, c, 0), parts("variance", In, c, 0), group("dgamma", c), group("dbeta", c)}
 	case NormDataGrad:
-		return []Arg{in("dy", m*image), in("x", m*image), parts("mean", In, c, 0), parts("variance", In, c, 0), in("gamma", c),
-			parts("dgamma", In, c, o.GroupStride), parts("dbeta", In, c, o.GroupStride), out("dx", m*image)}
+		return []Arg{narrow("dy", In, m), narrow("x", In, m), parts("mean", In, c, 0), parts("variance", In, c, 0), in("gamma", c),
+			parts("dgamma", In, c, o.GroupStride), parts("dbeta", In, c, o.GroupStride), narrow("dx", Out, m)}
 	case NormEvalDataGrad:
-		return []Arg{in("dy", m*image), in("variance", c), in("gamma", c), out("dx", m*image)}
+		return []Arg{narrow("dy", In, m), in("variance", c), in("gamma", c), narrow("dx", Out, m)}
 	case NormSquares:
-		return []Arg{in("dy", m*image), in("x", before*image), in("mean", c), in("variance", c), flat("q", Real, InOut, m)}
+		return []Arg{narrow("dy", In, m), narrow("x", In, before), in("mean", c), in("variance", c), flat("q", Real, InOut, m)}
 	case ReLU:
-		return []Arg{in("x", m*image), out("y", m*image)}
+		return []Arg{narrow("x", In, m), narrow("y", Out, m)}
 	case ReLUGrad:
-		return []Arg{in("dy", m*image), in("y", before*image), out("dx", m*image)}
+		return []Arg{narrow("dy", In, m), narrow("y", In, before), narrow("dx", Out, m)}
 	case Add:
-		return []Arg{in("a", m*image), in("b", m*image), out("y", m*image)}
+		return []Arg{narrow("a", In, m), narrow("b", In, m), narrow("y", Out, m)}
 	case ShortcutForward:
-		return []Arg{in("x", m*image), out("y", wide())}
+		return []Arg{narrow("x", In, m), wide("y", Out, m)}
 	case ShortcutGrad:
-		return []Arg{in("dy", wide()), out("dx", m*image)}
+		return []Arg{wide("dy", In, m), narrow("dx", Out, m)}
 	case PoolForward:
-		return []Arg{in("x", m*image), out("y", m*c)}
+		return []Arg{narrow("x", In, m), out("y", m*c)}
 	case PoolGrad:
-		return []Arg{in("dy", m*c), out("dx", m*image)}
+		return []Arg{in("dy", m*c), narrow("dx", Out, m)}
 	case Flatten:
-		return []Arg{in("x", m*image), out("y", m*c*o.H*o.W)}
+		return []Arg{narrow("x", In, m), out("y", m*c*plane)}
 	case Unflatten:
-		return []Arg{in("dy", m*c*o.H*o.W), out("dx", m*image)}
+		return []Arg{in("dy", m*c*plane), narrow("dx", Out, m)}
 	case LinearForward:
 		return []Arg{in("x", m*c), in("w", o.K*c), in("b", o.K), out("y", m*o.K)}
 	case LinearDataGrad:
@@ -117,11 +133,11 @@ func (o Op) Args() []Arg {
 	case OneHot:
 		return []Arg{out("df", m*o.K)}
 	case Zero:
-		return []Arg{out("y", m*image)}
+		return []Arg{narrow("y", Out, m)}
 	case SGD:
-		return []Arg{flat("theta", Real, InOut, m*image), flat("v", Real, InOut, m*image), in("g", m*image), in("lr", 1)}
+		return []Arg{flat("theta", Real, InOut, m*c*plane), flat("v", Real, InOut, m*c*plane), in("g", m*c*plane), in("lr", 1)}
 	case RunningAverage:
-		return []Arg{flat("r", Real, InOut, m*image), in("s", m*image)}
+		return []Arg{flat("r", Real, InOut, m*c*plane), in("s", m*c*plane)}
 	}
 	panic(fmt.Sprintf("kernel: no arguments known for %v", o.Kind))
 }
@@ -129,29 +145,37 @@ func (o Op) Args() []Arg {
 // fused makes the arguments of a convolution with what is fused to it.
 type fused struct {
 	Op
-	in, out func(name string, n int) Arg
-	parts   func(name string, access Access, part, stride int) Arg
+	in    func(name string, n int) Arg
+	parts func(name string, access Access, part, stride int) Arg
 }
 
-// input is the arguments that stand for a forward activation of n elements: statistics per group have the stride.
-func (f fused) input(kind Fusion, name string, n, stride int) []Arg {
+// like is an activation of a's shape with as many images, of all groups, as said.
+func (f fused) like(a Arg, name string, access Access, images int) Arg {
+	a.Name, a.Access = name, access
+	a.Part = images * f.Padded(a.Channels) * a.Pixels
+	a.Stride = a.Part
+	return a
+}
+
+// input is the arguments that stand for the forward activation x: statistics per group have the stride.
+func (f fused) input(kind Fusion, x Arg, stride int) []Arg {
 	c := f.C
-	args := []Arg{f.in(name, n)}
+	args := []Arg{x}
 	if kind == NormReLU || kind == NormAddReLU {
 		args = append(args, f.parts("mean", In, c, stride), f.parts("variance", In, c, stride), f.in("gamma", c), f.in("beta", c))
 	}
 	if kind == NormAddReLU {
-		args = append(args, f.in("r", n))
+		args = append(args, f.like(x, "r", In, f.Groups*f.N))
 	}
 	return args
 }
 
-// gradient is the arguments that stand for the gradient of a convolution's output, of n elements.
-func (f fused) gradient(name string, n int) []Arg {
+// gradient is the arguments that stand for dy, the gradient of a convolution's output.
+func (f fused) gradient(dy Arg) []Arg {
 	k := f.K
-	switch args := []Arg{f.in(name, n)}; f.Before {
+	switch args := []Arg{dy}; f.Before {
 	case NormGrad:
-		return append(args, f.in("xn", n), f.parts("mean", In, k, 0), f.parts("variance", In, k, 0), f.in("gamma", k),
+		return append(args, f.like(dy, "xn", In, f.Groups*f.N), f.parts("mean", In, k, 0), f.parts("variance", In, k, 0), f.in("gamma", k),
 			f.parts("dgamma", In, k, f.BeforeStride), f.parts("dbeta", In, k, f.BeforeStride))
 	case NormEvalGrad:
 		return append(args, f.in("variance", k), f.in("gamma", k))
@@ -160,14 +184,18 @@ func (f fused) gradient(name string, n int) []Arg {
 	}
 }
 
-// after puts the output, of c channels, behind args, with what After takes and makes; n is the elements of a forward activation of the output's shape.
-func (f fused) after(args []Arg, output Arg, c, n int) []Arg {
+// after puts the output behind args, with what After takes and makes; images are those of the forward pass, of all groups.
+func (f fused) after(args []Arg, output Arg, images int) []Arg {
+	c := output.Channels
 	statistics := func(stride int) []Arg {
-		return []Arg{f.in("xn", n), f.parts("mean", In, c, stride), f.parts("variance", In, c, stride)}
+		return []Arg{f.like(output, "xn", In, images), f.parts("mean", In, c, stride), f.parts("variance", In, c, stride)}
+	}
+	sum := func() []Arg {
+		return []Arg{f.like(output, "r", In, f.Groups*f.N), f.like(output, "z", In, images)}
 	}
 	results := []Arg{output}
 	if f.Before == NormAddReLU {
-		results = []Arg{f.out("z", args[0].Len()), output}
+		results = []Arg{f.like(args[0], "z", Out, f.Groups*f.N), output}
 	}
 	switch f.After {
 	case Stats:
@@ -179,17 +207,18 @@ func (f fused) after(args []Arg, output Arg, c, n int) []Arg {
 	case ReLUNormSums:
 		args = append(append(args, statistics(0)...), f.in("gamma", c), f.in("beta", c))
 	case AddReLUNormSums:
-		args = append(append(args, f.in("r", output.Len()), f.in("z", n)), statistics(0)...)
+		args = append(append(args, sum()...), statistics(0)...)
 	case ReLUNormSquares:
 		args = append(append(args, statistics(-1)...), f.in("gamma", c), f.in("beta", c))
 	case AddReLUNormSquares:
-		args = append(append(args, f.in("r", output.Len()), f.in("z", n)), statistics(-1)...)
+		args = append(append(args, sum()...), statistics(-1)...)
 	}
 	switch f.After {
 	case ReLUNormSums, AddReLUNormSums:
 		results = append(results, f.parts("dgamma", Out, c, f.AfterStride), f.parts("dbeta", Out, c, f.AfterStride))
 	case ReLUNormSquares, AddReLUNormSquares:
-		results = append(results, Arg{"q", Real, InOut, f.Groups * f.N, 1, f.Groups * f.N})
+		m := f.Groups * f.N
+		results = append(results, Arg{Name: "q", Type: Real, Access: InOut, Part: m, Parts: 1, Stride: m})
 	}
 	return append(args, results...)
 }

@@ -20,6 +20,29 @@ func (o Op) Check() error {
 	return nil
 }
 
+// CheckFor is Check by a set of these traits, whose fusions and Block the op must have. Kinds that know no channels may lie in blocks of 1 anywhere.
+func (o Op) CheckFor(t Traits) error {
+	if err := o.Check(); err != nil {
+		return err
+	}
+	if !t.Fuses && (o.Input != Alone || o.Before != Alone || o.After != Alone) {
+		return fmt.Errorf("%v: it fuses nothing: %w", o, ErrUnsupported)
+	}
+	block := max(o.Block, 1)
+	if block != t.Block && o.activations() && !(block == 1 && o.elementwise()) {
+		return fmt.Errorf("%v: activations in blocks of %d channels, not of %d: %w", o, block, t.Block, ErrUnsupported)
+	}
+	return nil
+}
+
+func (o Op) activations() bool {
+	return slices.ContainsFunc(o.Args(), func(a Arg) bool { return a.Channels > 0 })
+}
+
+func (o Op) elementwise() bool {
+	return o.Kind == ReLU || o.Kind == ReLUGrad || o.Kind == Add || o.Kind == Zero
+}
+
 // flaw is the first thing wrong with the op, or "".
 func (o Op) flaw() string {
 	if why := o.shapeFlaw(); why != "" {
@@ -39,6 +62,9 @@ func (o Op) flaw() string {
 			return fmt.Sprintf("%s has more than 2^40 elements", a.Name)
 		}
 	}
+	if o.Block > 1 && !o.activations() {
+		return "a Block, but it has no activations"
+	}
 	return ""
 }
 
@@ -50,12 +76,32 @@ var fusions = map[Kind][3][]Fusion{
 	ConvSquares:    {{NormReLU}, {NormGrad, NormEvalGrad}, {}},
 }
 
+// repeated says whether the op can have gradients of more than one function of an image.
+func (o Op) repeated() bool {
+	if o.Before == NormGrad { // its sums are over the images of a group, each once
+		return false
+	}
+	switch o.Kind {
+	case ConvSquares, NormSquares, ReLUGrad, LinearSquares:
+		return true
+	}
+	return o.After == ReLUNormSquares || o.After == AddReLUNormSquares
+}
+
+// Fusions are what can stand in a kind's Input, Before and After, without Alone, which always can.
+func Fusions(k Kind) (input, before, after []Fusion) {
+	f := fusions[k]
+	return f[0], f[1], f[2]
+}
+
 func (o Op) fusionFlaw() string {
-	for i, f := range []Fusion{o.Input, o.Before, o.After} {
+	for i, f := range [...]Fusion{o.Input, o.Before, o.After} {
 		if f != Alone && !slices.Contains(fusions[o.Kind][i], f) {
 			return fmt.Sprintf("%v can't be fused there", f)
 		}
 	}
+	normed := o.Before == NormReLU || o.Before == NormAddReLU
+	summed := o.After == ReLUNormSums || o.After == AddReLUNormSums
 	switch {
 	case o.Before == NormGrad && o.Count < 1:
 		return "Count must be at least 1"
@@ -63,8 +109,12 @@ func (o Op) fusionFlaw() string {
 		return "an unbiased variance needs two elements a channel or more"
 	case o.BeforeStride < -1 || o.AfterStride < 0:
 		return "a negative stride between groups"
-	case o.Epsilon < 0:
-		return "Epsilon must not be negative"
+	case o.BeforeStride != 0 && o.Before != NormGrad && !(normed && o.BeforeStride == -1):
+		return fmt.Sprintf("a BeforeStride of %d, but nothing before it has parts so far apart", o.BeforeStride)
+	case o.AfterStride != 0 && !summed:
+		return fmt.Sprintf("an AfterStride of %d, but nothing after it has parts", o.AfterStride)
+	case o.Repeat > 1 && !o.repeated():
+		return "its gradients can't be repeated"
 	}
 	return ""
 }
@@ -114,16 +164,20 @@ func (o Op) shapeFlaw() string {
 			return "Pad must not be negative"
 		}
 	}
-	if o.Block < 0 || o.Repeat < 0 || images && o.N%o.Repeats() != 0 {
+	if o.Block < 0 || o.Block > most || o.Repeat < 0 || images && o.N%o.Repeats() != 0 {
 		return "Block and Repeat must not be negative, and Repeat divides N"
 	}
 	shared := o.Kind == NormForward || o.Kind == NormDataGrad
 	if o.GroupStride < 0 && !(shared && o.GroupStride == -1) || o.RecordStride < 0 {
 		return "a negative stride between groups"
 	}
-	if float64(o.Groups)*float64(max(o.N, 1))*float64(max(o.C, 1))*float64(max(o.H, 1))*float64(max(o.W, 1)) > most ||
-		float64(o.Groups)*float64(max(o.N, 1))*float64(max(o.K, 1))*float64(max(o.H, 1))*float64(max(o.W, 1)) > most ||
-		float64(max(o.K, 1))*float64(max(o.C, 1))*window > most {
+	pixels := float64(o.Groups) * float64(max(o.N, 1)) * float64(max(o.H, 1)) * float64(max(o.W, 1))
+	for _, channels := range []int{o.C, o.K} {
+		if float64(channels) > most || pixels*float64(max(o.Padded(channels), 1)) > most {
+			return "more than 2^40 elements"
+		}
+	}
+	if float64(max(o.K, 1))*float64(max(o.C, 1))*window > most {
 		return "more than 2^40 elements"
 	}
 	return ""
@@ -148,16 +202,17 @@ func (o Op) numberFlaw() string {
 		if o.Count < 1 {
 			return "Count must be at least 1"
 		}
+	case OneHot:
+		if o.N%o.K != 0 {
+			return "K rows an image: K must divide N"
+		}
 	case KDForward, KDGrad:
 		if o.Temperature <= 0 {
 			return "Temperature must be above 0"
 		}
 	}
-	switch o.Kind {
-	case NormForward, NormGradSums, NormDataGrad, NormEvalDataGrad, NormSquares:
-		if o.Epsilon < 0 {
-			return "Epsilon must not be negative"
-		}
+	if o.Epsilon < 0 {
+		return "Epsilon must not be negative"
 	}
 	return ""
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func TestEveryKindHasArguments(t *testing.T) {
-	op := Op{Groups: 2, N: 3, C: 2, H: 4, W: 5, K: 4, R: 3, Stride: 1, Count: 7, Temperature: 1}
+	op := Op{Groups: 2, N: 8, C: 2, H: 4, W: 5, K: 4, R: 3, Stride: 1, Count: 7, Temperature: 1}
 	for _, k := range Kinds() {
 		op.Kind = k
 		op.H, op.W = 4, 5

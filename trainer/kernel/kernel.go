@@ -7,7 +7,8 @@
 // numbers of a group never depend on how many groups there are.
 //
 // Activations. What has channels, height and width lies as the set likes it best: [images][ceil(C/Block)][H][W][Block], Block being Op.Block, the set's own
-// (Traits). The channels of the last block beyond C are zeros, and kernels both rely on that and keep it so. A Block of 1 is plain [images][C][H][W].
+// (Traits). The channels of the last block beyond C are zeros (an infinity or a NaN may leave NaN there), and kernels both rely on that and keep it so. A Block of 1
+// is plain [images][C][H][W]. What only goes from number to number (ReLU, ReLUGrad, Add, Zero) may be launched in a Block of 1 on every set.
 //
 // Fusion. A convolution can do what stands before it in the network as it reads, and what stands behind it as it writes (Op.Before, Op.After), where the set's
 // Traits say so. It gives the very bits of the kinds that it stands for, one after the other: fusion is no part of the arithmetic.
@@ -59,7 +60,7 @@ type Set interface {
 // Traits say how a set wants its ops.
 type Traits struct {
 	Block int  // channels that lie side by side in an activation
-	Fuses bool // it takes Op.Before and Op.After
+	Fuses bool // it takes Op.Input, Before and After, every one, on any shape
 }
 
 // Kernel is an Op ready to run, any number of times, from one stream at a time.
@@ -169,7 +170,7 @@ const (
 	// Correct: f, labels -> correct [1] per group: images whose first greatest logit is the label's; a NaN logit makes the image wrong.
 	Correct
 
-	// OneHot: -> df [M][K]: 1 at class i mod K of row i, 0 elsewhere.
+	// OneHot: -> df [M][K]: 1 at class i mod K of row i, 0 elsewhere. K divides N.
 	OneHot
 	// Zero: -> y = 0, Op.Len() elements.
 	Zero
@@ -198,7 +199,7 @@ type Op struct {
 	Input        Fusion // what is done to the x of a ConvWeightGrad or ConvSquares as it is read
 	Before       Fusion // what is done to the x of a ConvForward, or to the dy of its gradients, as it is read
 	After        Fusion // what is done to a ConvForward's or ConvDataGrad's output as it is written
-	BeforeStride int    // elements between the groups' parts of what Before takes per group; 0: dense; -1: one part shared by all
+	BeforeStride int    // elements between the groups' parts of NormGrad's dgamma and dbeta; 0: dense; -1: one part shared by all, which NormReLU and NormAddReLU have too
 	AfterStride  int    // elements between the groups' parts of the dgamma and dbeta that After makes; 0: dense
 	Epsilon      float64
 	Scale        float64
@@ -248,7 +249,12 @@ const (
 
 var fusionNames = [...]string{"", "NormReLU", "NormAddReLU", "NormGrad", "NormEvalGrad", "Stats", "Sums", "ReLUNormSums", "AddReLUNormSums", "ReLUNormSquares", "AddReLUNormSquares"}
 
-func (f Fusion) String() string { return fusionNames[f] }
+func (f Fusion) String() string {
+	if int(f) < len(fusionNames) {
+		return fusionNames[f]
+	}
+	return fmt.Sprintf("Fusion(%d)", uint8(f))
+}
 
 // Padded is channels c up to whole blocks.
 func (o Op) Padded(c int) int {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/dither-ml/dither/trainer/kernel"
+	"github.com/dither-ml/dither/trainer/kernel/cpu/vector"
 	"github.com/dither-ml/dither/trainer/kernel/internal/host"
 )
 
@@ -21,10 +22,13 @@ func Names() []string { return []string{"generic", "avx2", "avx512"} }
 
 type set struct {
 	pool *pool
-	tile *tiler
+	v    *vector.Set
 }
 
-// New gives a set of arithmetic "cpu/1". An error wraps kernel.ErrUnsupported where this processor, or this build, has no such kernels. Close ends
+// Arithmetic names the bits of every set here.
+const Arithmetic = "cpu/2"
+
+// New gives a set of arithmetic "cpu/2". An error wraps kernel.ErrUnsupported where this processor, or this build, has no such kernels. Close ends
 // its workers.
 func New(o Options) (kernel.Set, error) {
 	if o.Threads < 0 {
@@ -33,28 +37,29 @@ func New(o Options) (kernel.Set, error) {
 	if o.Threads == 0 {
 		o.Threads = runtime.GOMAXPROCS(0)
 	}
-	tilers := append([]tiler{generic}, fast()...)
-	i := slices.IndexFunc(tilers, func(t tiler) bool { return t.name == o.Kernels })
+	sets := vector.Sets()
+	i := slices.IndexFunc(sets, func(v *vector.Set) bool { return v.Name == o.Kernels })
 	switch {
 	case o.Kernels == "" || o.Kernels == "auto":
-		i = len(tilers) - 1
+		i = len(sets) - 1
 	case !slices.Contains(Names(), o.Kernels):
 		return nil, fmt.Errorf("there are no %q kernels; there are %s: %w", o.Kernels, strings.Join(Names(), ", "), kernel.ErrUnsupported)
 	case i < 0:
-		return nil, fmt.Errorf("this processor or this build has no %s kernels; it has %s; auto takes the fastest: %w", o.Kernels, names(tilers), kernel.ErrUnsupported)
+		return nil, fmt.Errorf("this processor or this build has no %s kernels; it has %s; auto takes the fastest: %w", o.Kernels, names(sets), kernel.ErrUnsupported)
 	}
-	return &set{newPool(o.Threads), &tilers[i]}, nil
+	return &set{newPool(o.Threads), sets[i]}, nil
 }
 
-func (s *set) Name() string           { return s.tile.name }
-func (*set) Arithmetic() string       { return "cpu/1" }
+func (s *set) Name() string           { return s.v.Name }
+func (*set) Arithmetic() string       { return Arithmetic }
+func (*set) Traits() kernel.Traits    { return kernel.Traits{Block: lanes, Fuses: true} }
 func (*set) NewStream() kernel.Stream { return host.Stream[float32]{} }
 func (s *set) Close()                 { s.pool.close() }
 
-func names(tilers []tiler) string {
+func names(sets []*vector.Set) string {
 	var all []string
-	for _, t := range tilers {
-		all = append(all, t.name)
+	for _, v := range sets {
+		all = append(all, v.Name)
 	}
 	return strings.Join(all, ", ")
 }
@@ -68,14 +73,14 @@ func (*set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
 }
 
 func (s *set) Prepare(op kernel.Op) (kernel.Kernel, error) {
-	if err := op.Check(); err != nil {
+	if err := op.CheckFor(s.Traits()); err != nil {
 		return nil, err
 	}
 	plan, ok := plans[op.Kind]
 	if !ok {
 		return nil, fmt.Errorf("%v: %w", op, kernel.ErrUnsupported)
 	}
-	k := &prepared{Call: host.NewCall[float32](op), pool: s.pool, tile: s.tile}
+	k := &prepared{Call: host.NewCall[float32](op), pool: s.pool, v: s.v}
 	plan(k)
 	return k, nil
 }
@@ -102,6 +107,8 @@ var plans = map[kernel.Kind]func(*prepared){
 	kernel.ShortcutGrad:     planShortcutGrad,
 	kernel.PoolForward:      planPoolForward,
 	kernel.PoolGrad:         planPoolGrad,
+	kernel.Flatten:          planFlatten,
+	kernel.Unflatten:        planUnflatten,
 	kernel.LinearForward:    planLinearForward,
 	kernel.LinearDataGrad:   planLinearDataGrad,
 	kernel.LinearWeightGrad: planLinearWeightGrad,
@@ -124,7 +131,7 @@ var plans = map[kernel.Kind]func(*prepared){
 type prepared struct {
 	host.Call[float32]
 	pool  *pool
-	tile  *tiler
+	v     *vector.Set
 	steps []step
 }
 
@@ -149,6 +156,13 @@ func (k *prepared) Launch(_ kernel.Stream, args []kernel.Memory) {
 		k.pool.run(&k.steps[i])
 	}
 	k.Release()
+}
+
+// reserve gives the place of n elements of the workspace.
+func (k *prepared) reserve(n int) int {
+	place := k.Scratch
+	k.Scratch += whole(n)
+	return place
 }
 
 // workspace is the elements [from, from+n) of the workspace.

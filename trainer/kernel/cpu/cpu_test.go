@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/dither-ml/dither/trainer/kernel"
+	"github.com/dither-ml/dither/trainer/kernel/cpu/vector"
 	"github.com/dither-ml/dither/trainer/kernel/kerneltest"
 )
 
@@ -27,8 +28,8 @@ func open(t testing.TB, o Options) kernel.Set {
 // available are the kernel sets that this processor and this build have.
 func available() []string {
 	var out []string
-	for _, t := range append([]tiler{generic}, fast()...) {
-		out = append(out, t.name)
+	for _, v := range vector.Sets() {
+		out = append(out, v.Name)
 	}
 	return out
 }
@@ -72,9 +73,9 @@ func TestNewRefusesKernelsThatAreNotHere(t *testing.T) {
 
 var update = flag.Bool("update", false, "write the fingerprints of the arithmetic: only together with a new version of it")
 
-// The bits of cpu/1 are written down: a build that fuses products and sums, or a change of an order, shows here.
+// The bits of cpu/2 are written down: a build that fuses products and sums, or a change of an order, shows here.
 func TestFingerprints(t *testing.T) {
-	const file = "testdata/cpu-1.txt"
+	const file = "testdata/cpu-2.txt"
 	for _, name := range available() {
 		t.Run(name, func(t *testing.T) { fingerprints(t, open(t, Options{Threads: 2, Kernels: name}), file) })
 	}
@@ -142,15 +143,28 @@ func TestSumsOverImagesAreTheTreeOverBlocks(t *testing.T) {
 	for i := range ones {
 		ones[i] = 1
 	}
-	shape := kernel.Op{Groups: 1, N: 40, C: 1, H: 1, W: 1, K: 1, R: 1, Stride: 1}
+	blocked := func(v []float32) []float32 { // a channel in a block of its own
+		b := make([]float32, len(v)*lanes)
+		for i, x := range v {
+			b[i*lanes] = x
+		}
+		return b
+	}
+	shape := kernel.Op{Groups: 1, N: 40, C: 1, H: 1, W: 1, K: 1}
 	for kind, args := range map[kernel.Kind][][]float32{
 		kernel.LinearBiasGrad:   {v, nil},
 		kernel.LinearWeightGrad: {ones, v, nil},
-		kernel.ConvWeightGrad:   {v, ones, nil},
-		kernel.NormSums:         {v, {0}, nil},
+		kernel.ConvWeightGrad:   {blocked(v), blocked(ones), nil},
+		kernel.NormSums:         {blocked(v), {0}, nil},
 	} {
 		op := shape
 		op.Kind = kind
+		if len(args[0]) > 40 {
+			op.Block = lanes
+		}
+		if kind == kernel.ConvWeightGrad {
+			op.R, op.Stride = 1, 1
+		}
 		sum := make([]float32, 2)
 		args[len(args)-1] = sum
 		run(t, set, op, args...)
@@ -162,8 +176,8 @@ func TestSumsOverImagesAreTheTreeOverBlocks(t *testing.T) {
 
 // Lanes are added by halves: with 1e8 in lane 0, 1 in lane 8 is lost at once, and -1e8 in lane 4 meets the 1 of lane 12 first.
 func TestLanesAreAddedByHalves(t *testing.T) {
-	l := lanes{0: 1e8, 8: 1, 4: -1e8, 12: 1, 1: 1}
-	if got := l.total(); got != 1 {
+	l := [lanes]float32{0: 1e8, 8: 1, 4: -1e8, 12: 1, 1: 1}
+	if got := byHalves(l[:]); got != 1 {
 		t.Errorf("total is %v, want 1", got)
 	}
 }

@@ -1,27 +1,29 @@
-// Package cpu is the kernel set "generic": every Kind in plain Go, float32.
+// Package cpu is the kernel sets "generic", "avx2" and "avx512": every Kind in float32, on the primitives of package vector, in activations of blocks of 16 channels.
 //
-// # The arithmetic cpu/1
+// # The arithmetic cpu/2
 //
-// What follows fixes every bit; a kernel set that follows it is of the same arithmetic. Numbers are float32 and every operation is rounded once, to
-// nearest even; nothing is fused; denormals are kept; NaN is NaN whatever its payload and sign. "a + b c" below is a product, rounded, then a sum, rounded.
+// What follows, and the formulas of package vector, fix every bit; every set here is of this arithmetic. Numbers are float32 and every operation is rounded once, to nearest even; fma(a, b, c) is a b + c,
+// rounded once; "a + b c" below is a product, rounded, then a sum, rounded. Denormals are kept; NaN is NaN whatever its payload and sign. Which algorithm an op uses is a function of its shapes alone.
 //
-// A chain is s = 0, then s = s + a b for each term in the stated order. A convolution's chains have a term for every tap of the window: the image
-// is bordered with zeros, which take part (0 times infinity is NaN). A chain never is -0, so terms of zeros leave it as it is and may be padded with.
+// A chain is s = 0, then s = fma(a, b, s) for each term in the stated order. Images are bordered with zeros, which take part (0 times infinity is NaN). A chain never is -0, so terms of zeros leave it as it is and
+// may be padded with.
 //
-//   - ConvForward: one chain over (c, r, s). ConvDataGrad: one chain over (k, r, s), of the (r, s) that meet this pixel at the op's stride, dy bordered with zeros.
-//   - ConvWeightGrad: in a block one chain over (image, oy, ox), then the tree. ConvSquares: the chain of the image alone, then the squares of dw, in the order of memory, in lanes.
-//   - Linear: forward one chain over c, then + b; data gradient one over k; weight and bias gradient in a block one chain over images, then the tree.
-//     LinearSquares: q + (||dy||^2 ||x||^2 + ||dy||^2), each norm a chain.
+//   - 3x3 convolutions of stride 1 with C >= 8 and K >= 8: Winograd's F(4x4, 3x3), with the transforms of package vector; at each position one chain over the input's channels. Tiles begin at the image's first pixel; beyond
+//     its last are zeros. The weight gradient is one chain at each position over the tiles of a block, row by row, image after image, then transformed; then the tree. ConvSquares: the block is the image.
+//   - Other convolutions: a forward pass is one chain over (r, s, c), a data gradient one over the (r, s) that meet the pixel, then k; a weight gradient in a block one chain over (image, oy, ox), then the tree.
+//     ConvSquares: that of the image alone.
+//   - Linear: forward one chain over c, then + b; data gradient one over k; weight gradient in a block one chain over images, then the tree; bias gradient in a block a sum over images, one after
+//     the other, then the tree. LinearSquares: q + (||dy||^2 ||x||^2 + ||dy||^2), each norm a sum of rounded squares, one after the other.
 //
-// A block is 8 images of a group in a row, counted from the group's first; the last may be shorter. The tree over a group's blocks is that of
-// kernel.Split. Lanes are 16 partial sums: element p of a plane (of H*W; or of a vector) is added to lane p mod 16, one image of the block after
-// the other; then lane l takes lane l+8, then l+4, l+2, l+1.
+// A block is 8 images of a group in a row, counted from the group's first; the last may be shorter. The tree over a group's blocks is that of kernel.Split.
 //
-//   - NormStats: lanes, tree, divided by the count: the mean; lanes of (x-mean)^2, tree: divided by the count and by count-1. NormSums: lanes of (x-shift) and of its square, tree.
-//     NormFinish: in float64, rounded at the end. NormGradSums: lanes of dy (x-mean) and of dy, tree, the first times rstd. NormSquares: the same over an image; the chain over c of dgamma^2, dbeta^2; q + it.
-//   - rstd = 1/sqrt(variance + Epsilon) in float64, rounded at the end. a = gamma rstd. NormForward: (x-mean) a + beta.
-//     NormDataGrad: ((dy - dbeta/Count) - (x-mean) (dgamma/Count rstd)) a. NormEvalDataGrad: dy a.
-//   - PoolForward: lanes, divided by H*W. PoolGrad: dy divided by H*W. View: (pixel/255 - mean)/std.
-//   - ReLU: x < 0 gives 0, all else is itself. SGD: v = mu v + (g + lambda theta), theta = theta - lr v. RunningAverage: (1-mu) r + mu (Scale s); 1-mu is rounded once.
+//   - Sums over an image's plane have four accumulators, pixel p goes to p mod 4, added up as (0 + 2) + (1 + 3); a block's sum is that of its images, one after the other; then the tree.
+//   - NormStats, NormSums: of d = x - shift and fma(d, d, .); then, in float64, rounded at the end, mean = shift + sum/count, variance = squares/count - (sum/count)^2, not below 0. NormGradSums: of dy and of
+//     fma(dy, x - mean, .); dgamma is that times rstd in float64. NormSquares: of an image; the sum over c of dgamma^2, dbeta^2, one after the other; q + it.
+//   - rstd = 1/sqrt(variance + Epsilon) in float64. scale = gamma rstd, rounded. NormForward: fma(x, scale, beta - mean scale), the last in float64, then rounded. NormDataGrad: fma(dy, scale, fma(x, slope, shift)), slope = -(scale/Count rstd) dgamma
+//     and shift = -scale/Count dbeta - slope mean in float64, each then rounded. NormEvalDataGrad: dy scale.
+//   - ConvSquares: the sum of the squares of dw, in the order of memory, in vectors of 16 to four accumulators as above; then lane l takes lane l+8, then l+4, l+2, l+1.
+//   - PoolForward: the plane's sum divided by H*W. PoolGrad: dy divided by H*W. View: (pixel/255 - mean)/std.
+//   - ReLU: x < 0 gives 0, all else is itself. SGD and RunningAverage: as in package vector; 1-mu is rounded once.
 //   - Losses and softmax: in float64 (an image after the other in a block, then the tree), with noise/elementary's exp and log; rounded at the end. QuadraticGrad: Scale (f-y) in float32.
 package cpu

@@ -1,80 +1,118 @@
 package cpu
 
-// vector is image n's numbers among v, width for each image.
-func vector(v []float32, n, width int) []float32 { return v[n*width : (n+1)*width] }
+import "github.com/dither-ml/dither/trainer/kernel/cpu/vector"
 
-func planLinearForward(k *prepared) {
-	k.add(k.Groups*k.N, k.Groups*k.N*k.K*k.C, func(_, n int) {
-		x, b, y := vector(k.Real(0), n, k.C), k.Real(2), vector(k.Real(3), n, k.K)
-		for i := range y {
-			sum := float32(0)
-			for c, w := range vector(k.Real(1), i, k.C) {
-				sum += float32(x[c] * w)
-			}
-			y[i] = sum + b[i]
+// A linear layer is a product of rows of images: eight at a time, so that weights are read once for them.
+
+const linearRows = 8
+
+// rowsOf copies rows [from, to) of v, width each, to dst, `pitch` elements apart, with zeros behind and below, up to so many rows.
+func rowsOf(dst, v []float32, width, pitch, from, to, rows int) {
+	for i := range rows {
+		row := dst[i*pitch:][:pitch]
+		if from+i < to {
+			clear(row[copy(row, v[(from+i)*width:][:width]):])
+		} else {
+			clear(row)
 		}
-	})
-}
-
-func planLinearDataGrad(k *prepared) {
-	k.add(k.Groups*k.N, k.Groups*k.N*k.K*k.C, func(_, n int) {
-		dx := vector(k.Real(2), n, k.C)
-		clear(dx)
-		for i, d := range vector(k.Real(0), n, k.K) {
-			addScaled(dx, d, vector(k.Real(1), i, k.C))
-		}
-	})
-}
-
-// addScaled adds a v to sums.
-func addScaled(sums []float32, a float32, v []float32) {
-	for i, x := range v {
-		sums[i] += float32(a * x)
 	}
 }
 
-// addBlockVectors adds a step that sums vectors of width over each block of images into the workspace, for addTree.
-func (k *prepared) addBlockVectors(width int, sum func(n int, part []float32)) {
-	k.Scratch = k.Groups * k.blocks() * width
-	k.add(k.Groups*k.blocks(), k.Groups*k.N*width, func(_, unit int) {
+// addProduct adds steps for out [M][cols] = argument x [M][depth] times the weights u [depth][cols], which pack lays into place, row by row (cols in whole vectors); finish gets each row.
+func (k *prepared) addProduct(x, depth, cols int, pack func(row []float32, i int), finish func(n int, row []float32)) {
+	width := whole(cols)
+	u := k.reserve(depth * width)
+	m := k.Groups * k.N
+	scratch := linearRows * (whole(depth) + width)
+	own := k.reserve(k.pool.threads * scratch)
+	shapes := make([]vector.Product, k.pool.threads)
+	k.add(ceil(depth, lanes), depth*width, func(_, unit int) {
+		for i := unit * lanes; i < min((unit+1)*lanes, depth); i++ {
+			row := k.workspace(u+i*width, width)
+			clear(row[cols:])
+			pack(row, i)
+		}
+	})
+	k.add(ceil(m, linearRows), m*depth*width/8, func(worker, unit int) {
+		from := unit * linearRows
+		mine := k.workspace(own+worker*scratch, scratch)
+		rows, sums := mine[:linearRows*whole(depth)], mine[linearRows*whole(depth):]
+		rowsOf(rows, k.Real(x), depth, whole(depth), from, m, linearRows)
+		shape := &shapes[worker]
+		*shape = vector.Product{Positions: 1, Rows: linearRows, Depth: depth, Cols: width, LeftRow: whole(depth)}
+		k.v.Multiply(shape, &rows[0], &k.workspace(u, depth*width)[0], &sums[0], &rows[0], &sums[0])
+		for n := from; n < min(from+linearRows, m); n++ {
+			finish(n, sums[(n-from)*width:][:cols])
+		}
+	})
+}
+
+// vectorOf is image n's numbers among v, width for each image.
+func vectorOf(v []float32, n, width int) []float32 { return v[n*width : (n+1)*width] }
+
+func planLinearForward(k *prepared) {
+	k.addProduct(0, k.C, k.K, func(row []float32, c int) {
+		for o := range k.K {
+			row[o] = k.Real(1)[o*k.C+c]
+		}
+	}, func(n int, row []float32) { k.v.Add(&vectorOf(k.Real(3), n, k.K)[0], &row[0], &k.Real(2)[0], k.K) })
+}
+
+func planLinearDataGrad(k *prepared) {
+	k.addProduct(0, k.K, k.C, func(row []float32, o int) { copy(row, vectorOf(k.Real(1), o, k.C)) },
+		func(n int, row []float32) { copy(vectorOf(k.Real(2), n, k.C), row) })
+}
+
+// addOuter adds steps for out [rows][cols] per group = the sum over images of left [rows] times right [cols]: a chain over a block of images, then the tree.
+func (k *prepared) addOuter(left, right, rows, cols, out int) {
+	height, width := whole(rows), whole(cols)
+	parts := k.reserve(k.Groups * k.imageBlocks() * height * width)
+	scratch := blockImages * (height + width)
+	own := k.reserve(k.pool.threads * scratch)
+	shapes := make([]vector.Product, k.pool.threads)
+	k.add(k.Groups*k.imageBlocks(), k.Groups*k.N*height*width/8, func(worker, unit int) {
 		_, from, to := k.block(unit)
-		part := k.workspace(unit*width, width)
-		clear(part)
-		for n := from; n < to; n++ {
-			sum(n, part)
+		mine := k.workspace(own+worker*scratch, scratch)
+		v, q := mine[:blockImages*height], mine[blockImages*height:]
+		rowsOf(v, k.Real(left), rows, height, from, to, to-from)
+		rowsOf(q, k.Real(right), cols, width, from, to, to-from)
+		shape := &shapes[worker]
+		*shape = vector.Product{Positions: 1, Rows: height, Depth: to - from, Cols: width, LeftRow: height}
+		k.v.Accumulate(shape, &v[0], &q[0], &k.workspace(parts+unit*height*width, height*width)[0], &v[0], true)
+	})
+	k.addTree(parts, height*width, func(g int, sum []float32) {
+		for i := range rows {
+			copy(k.Part(out, g)[i*cols:][:cols], sum[i*width:])
 		}
 	})
 }
 
-func planLinearWeightGrad(k *prepared) {
-	k.addBlockVectors(k.K*k.C, func(n int, part []float32) {
-		x := vector(k.Real(0), n, k.C)
-		for i, d := range vector(k.Real(1), n, k.K) {
-			addScaled(vector(part, i, k.C), d, x)
-		}
-	})
-	k.addTree(k.K*k.C, func(g, from, to int, sum []float32) { copy(k.Part(2, g)[from:to], sum) })
-}
+func planLinearWeightGrad(k *prepared) { k.addOuter(1, 0, k.K, k.C, 2) }
 
+// planLinearBiasGrad adds up dy: a chain over a block of images, then the tree.
 func planLinearBiasGrad(k *prepared) {
-	k.addBlockVectors(k.K, func(n int, part []float32) {
-		for i, d := range vector(k.Real(0), n, k.K) {
-			part[i] += d
+	parts := k.reserve(k.Groups * k.imageBlocks() * k.K)
+	k.add(k.Groups*k.imageBlocks(), k.Groups*k.N*k.K, func(_, unit int) {
+		_, from, to := k.block(unit)
+		sum := k.workspace(parts+unit*k.K, k.K)
+		clear(sum)
+		for n := from; n < to; n++ {
+			k.v.Add(&sum[0], &sum[0], &vectorOf(k.Real(0), n, k.K)[0], k.K)
 		}
 	})
-	k.addTree(k.K, func(g, from, to int, sum []float32) { copy(k.Part(1, g)[from:to], sum) })
+	k.addTree(parts, k.K, func(g int, sum []float32) { copy(k.Part(1, g), sum) })
 }
 
 // planLinearSquares uses that the weight gradient of one image is an outer product, whose norm is the product of the norms.
 func planLinearSquares(k *prepared) {
-	k.add(k.Groups*k.N, k.Groups*k.N*(k.C+k.K), func(_, n int) {
-		x, dy := squares(vector(k.Real(0), n, k.C)), squares(vector(k.Real(1), n, k.K))
+	k.addBlocks(k.Groups*k.N*(k.C+k.K), func(_, _, n int) {
+		x, dy := squaredLength(vectorOf(k.Real(0), n/k.Repeats(), k.C)), squaredLength(vectorOf(k.Real(1), n, k.K))
 		k.Real(2)[n] += float32(dy*x) + dy
 	})
 }
 
-// squares is the chain of the squares of v.
-func squares(v []float32) (sum float32) {
+// squaredLength is the chain of the squares of v.
+func squaredLength(v []float32) (sum float32) {
 	for _, x := range v {
 		sum += float32(x * x)
 	}

@@ -36,14 +36,14 @@ func (k *prepared) addLoss(scale float64, loss func(n int) float64) {
 		return sum
 	}
 	k.add(k.Groups, 50*k.Groups*k.N*k.K, func(_, g int) {
-		sum := tree64(g*k.blocks(), (g+1)*k.blocks(), block)
+		sum := tree64(g*k.imageBlocks(), (g+1)*k.imageBlocks(), block)
 		k.Part(2, g)[0] = float32(scale * sum)
 	})
 }
 
 // addRows adds a step over images, in blocks.
 func (k *prepared) addRows(cost int, run func(n int)) {
-	k.add(k.Groups*k.blocks(), cost*k.Groups*k.N*k.K, func(_, unit int) {
+	k.add(k.Groups*k.imageBlocks(), cost*k.Groups*k.N*k.K, func(_, unit int) {
 		_, from, to := k.block(unit)
 		for n := from; n < to; n++ {
 			run(n)
@@ -53,8 +53,8 @@ func (k *prepared) addRows(cost int, run func(n int)) {
 
 func planQuadraticForward(k *prepared) {
 	k.addLoss(k.Scale/2, func(n int) (sum float64) {
-		y := vector(k.Real(1), n, k.K)
-		for i, f := range vector(k.Real(0), n, k.K) {
+		y := vectorOf(k.Real(1), n, k.K)
+		for i, f := range vectorOf(k.Real(0), n, k.K) {
 			d := float64(f) - float64(y[i])
 			sum += float64(d * d)
 		}
@@ -65,8 +65,8 @@ func planQuadraticForward(k *prepared) {
 func planQuadraticGrad(k *prepared) {
 	scale := float32(k.Scale)
 	k.addRows(1, func(n int) {
-		y, df := vector(k.Real(1), n, k.K), vector(k.Real(2), n, k.K)
-		for i, f := range vector(k.Real(0), n, k.K) {
+		y, df := vectorOf(k.Real(1), n, k.K), vectorOf(k.Real(2), n, k.K)
+		for i, f := range vectorOf(k.Real(0), n, k.K) {
 			df[i] = float32(scale * (f - y[i]))
 		}
 	})
@@ -74,7 +74,7 @@ func planQuadraticGrad(k *prepared) {
 
 func planKDForward(k *prepared) {
 	k.addLoss(k.Scale*k.Temperature*k.Temperature, func(n int) (sum float64) {
-		f, y := newSoftmax(vector(k.Real(0), n, k.K), k.Temperature), newSoftmax(vector(k.Real(1), n, k.K), k.Temperature)
+		f, y := newSoftmax(vectorOf(k.Real(0), n, k.K), k.Temperature), newSoftmax(vectorOf(k.Real(1), n, k.K), k.Temperature)
 		for i := range k.K {
 			sum += float64(y.probability(i) * (y.log(i) - f.log(i)))
 		}
@@ -85,8 +85,8 @@ func planKDForward(k *prepared) {
 func planKDGrad(k *prepared) {
 	scale := k.Scale * k.Temperature
 	k.addRows(100, func(n int) {
-		f, y := newSoftmax(vector(k.Real(0), n, k.K), k.Temperature), newSoftmax(vector(k.Real(1), n, k.K), k.Temperature)
-		df := vector(k.Real(2), n, k.K)
+		f, y := newSoftmax(vectorOf(k.Real(0), n, k.K), k.Temperature), newSoftmax(vectorOf(k.Real(1), n, k.K), k.Temperature)
+		df := vectorOf(k.Real(2), n, k.K)
 		for i := range df {
 			df[i] = float32(scale * (f.probability(i) - y.probability(i)))
 		}
@@ -95,15 +95,15 @@ func planKDGrad(k *prepared) {
 
 func planCEForward(k *prepared) {
 	k.addLoss(k.Scale, func(n int) float64 {
-		f := newSoftmax(vector(k.Real(0), n, k.K), 1)
+		f := newSoftmax(vectorOf(k.Real(0), n, k.K), 1)
 		return -f.log(int(k.Int(1)[n]))
 	})
 }
 
 func planCEGrad(k *prepared) {
 	k.addRows(50, func(n int) {
-		f := newSoftmax(vector(k.Real(0), n, k.K), 1)
-		df := vector(k.Real(2), n, k.K)
+		f := newSoftmax(vectorOf(k.Real(0), n, k.K), 1)
+		df := vectorOf(k.Real(2), n, k.K)
 		for i := range df {
 			p := f.probability(i)
 			if i == int(k.Int(1)[n]) {
@@ -116,7 +116,7 @@ func planCEGrad(k *prepared) {
 
 func planCorrect(k *prepared) {
 	k.addLoss(1, func(n int) float64 {
-		f, best := vector(k.Real(0), n, k.K), 0
+		f, best := vectorOf(k.Real(0), n, k.K), 0
 		for i, v := range f {
 			if v != v {
 				return 0

@@ -37,24 +37,17 @@ func (c *calculator) normal(n int) []float64 {
 // do runs op on what it reads, in order: []float64 or []int32; it gives what was written.
 func (c *calculator) do(op kernel.Op, read ...any) (written [][]float64) {
 	c.t.Helper()
-	l := newLauncher(c.t, c.set, op)
-	in := make([]data, len(l.args))
-	for i, a := range l.args {
-		if a.Access == kernel.Out {
-			continue
-		}
-		switch v := read[0].(type) {
+	var in []data
+	for _, v := range read {
+		switch v := v.(type) {
 		case []float64:
-			in[i].real = v
+			in = append(in, data{real: v})
 		case []int32:
-			in[i].ints = v
+			in = append(in, data{ints: v})
 		}
-		read = read[1:]
 	}
-	for i, d := range l.once(in, nil) {
-		if l.args[i].Access != kernel.In {
-			written = append(written, d.real)
-		}
+	for _, d := range launched(c.t, c.set, op, in...) {
+		written = append(written, d.real)
 	}
 	return written
 }
@@ -129,10 +122,10 @@ func (c *calculator) norm() {
 	kind := func(k kernel.Kind) kernel.Op { o := op; o.Kind = k; return o }
 	x, gamma, beta, dy := c.normal(op.Len()), c.normal(op.C), c.normal(op.C), c.normal(op.Len())
 	forward := func(x, gamma, beta []float64) float64 {
-		s := c.do(kind(kernel.NormStats), x)
+		s := c.do(kind(kernel.NormStats), x, gamma)
 		return dot(dy, c.do(kind(kernel.NormForward), x, s[0], s[1], gamma, beta)[0])
 	}
-	s := c.do(kind(kernel.NormStats), x)
+	s := c.do(kind(kernel.NormStats), x, gamma)
 	d := c.do(kind(kernel.NormGradSums), dy, x, s[0], s[1])
 	c.derivative("dgamma", func(g []float64) float64 { return forward(x, g, beta) }, gamma, d[0])
 	c.derivative("dbeta", func(b []float64) float64 { return forward(x, gamma, b) }, beta, d[1])
@@ -158,7 +151,7 @@ func (c *calculator) normOverAll() {
 	}
 	one := kind(kernel.NormStats)
 	one.Groups, one.N = 1, op.Groups*op.N
-	want, got := c.do(one, x), c.do(kind(kernel.NormFinish), sums, shift)
+	want, got := c.do(one, x, shift), c.do(kind(kernel.NormFinish), sums, shift)
 	for g := range op.Groups {
 		c.close("mean", got[0][g*2:g*2+2], want[0], 1e-12)
 		c.close("variance", got[1][g*2:g*2+2], want[1], 1e-12)

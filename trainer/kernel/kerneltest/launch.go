@@ -20,23 +20,24 @@ const guard = 37
 // canary fills guards and the gaps between the groups' parts.
 const canary = -775000.5
 
-// launcher runs one op on one set, and watches over its memory.
+// launcher runs one op on one set, in its blocks, and watches over its memory. What it takes and gives is plain.
 type launcher struct {
 	t      *testing.T
 	set    kernel.Set
 	stream kernel.Stream
 	kernel kernel.Kernel
-	op     kernel.Op
+	op     kernel.Op // in the set's blocks
 	args   []kernel.Arg
 }
 
 func newLauncher(t *testing.T, set kernel.Set, op kernel.Op) *launcher {
 	t.Helper()
-	k, err := set.Prepare(op)
+	own := owned(set.Traits(), op)
+	k, err := set.Prepare(own)
 	if err != nil {
 		t.Fatalf("%s: %v", set.Name(), err)
 	}
-	return &launcher{t, set, set.NewStream(), k, op, op.Args()}
+	return &launcher{t, set, set.NewStream(), k, own, own.Args()}
 }
 
 func (l *launcher) alloc(kind kernel.Type, n int) kernel.Memory {
@@ -93,7 +94,7 @@ func (l *launcher) once(in []data, alias map[int]int) []data {
 		if with, shared := alias[i]; shared {
 			guarded[i], memory[i] = guarded[with], memory[with]
 		} else {
-			guarded[i], memory[i] = l.buffer(a, l.before(a, in[i]))
+			guarded[i], memory[i] = l.buffer(a, l.before(i, in[i]))
 		}
 	}
 	launched := memory
@@ -106,9 +107,9 @@ func (l *launcher) once(in []data, alias map[int]int) []data {
 		launched = append(launched[:len(launched):len(launched)], inner)
 	}
 	l.kernel.Launch(l.stream, launched)
-	out := make([]data, len(l.args))
+	out, tame := make([]data, len(l.args)), finite(l.args, in)
 	for i, a := range l.args {
-		out[i] = l.after(a, guarded[i], memory[i])
+		out[i] = l.after(i, guarded[i], memory[i], tame)
 		if _, shared := alias[i]; !shared && a.Access == kernel.In && !overwritten(alias, i) && !equal(out[i:i+1], in[i:i+1]) {
 			l.t.Errorf("%s: %v: input %s was changed", l.set.Name(), l.op, a.Name)
 		}
@@ -117,6 +118,24 @@ func (l *launcher) once(in []data, alias map[int]int) []data {
 		l.guards("workspace", scratch)
 	}
 	return out
+}
+
+// launched runs op once on what it reads, in order, and gives what was written.
+func launched(t *testing.T, set kernel.Set, op kernel.Op, read ...data) (written []data) {
+	t.Helper()
+	l := newLauncher(t, set, op)
+	in := make([]data, len(l.args))
+	for i, a := range l.args {
+		if a.Access != kernel.Out {
+			in[i], read = read[0], read[1:]
+		}
+	}
+	for i, d := range l.once(in, nil) {
+		if l.args[i].Access != kernel.In {
+			written = append(written, d)
+		}
+	}
+	return written
 }
 
 func overwritten(alias map[int]int, i int) bool {
@@ -128,10 +147,14 @@ func overwritten(alias map[int]int, i int) bool {
 	return false
 }
 
-// before is what argument a holds before the launch: what is to be overwritten holds NaN, the gaps between parts canaries.
-func (l *launcher) before(a kernel.Arg, d data) data {
-	if a.Type != kernel.Real {
+// before is what argument i holds before the launch: what is to be overwritten holds NaN, the gaps between parts canaries.
+func (l *launcher) before(i int, d data) data {
+	a := l.args[i]
+	switch {
+	case a.Type != kernel.Real:
 		return d
+	case a.Channels > 0 && a.Access != kernel.Out:
+		return data{real: blocked(a, max(l.op.Block, 1), d.real)}
 	}
 	held := filled(a.Len(), canary)
 	for p := range a.Parts {
@@ -145,9 +168,10 @@ func (l *launcher) before(a kernel.Arg, d data) data {
 	return data{real: held}
 }
 
-// after is what argument a holds now; its guards and gaps must be as they were.
-func (l *launcher) after(a kernel.Arg, guarded, inner kernel.Memory) (d data) {
+// after is what argument i holds now; its guards and gaps must be as they were, and the channels that fill the last block zeros, but for NaN from inputs that were not finite.
+func (l *launcher) after(i int, guarded, inner kernel.Memory, tame bool) (d data) {
 	l.t.Helper()
+	a := l.args[i]
 	switch a.Type {
 	case kernel.Byte:
 		d.bytes = make([]uint8, inner.Len())
@@ -168,6 +192,12 @@ func (l *launcher) after(a kernel.Arg, guarded, inner kernel.Memory) (d data) {
 				break
 			}
 		}
+		if a.Channels > 0 {
+			plain, beyond := unblocked(a, max(l.op.Block, 1), d.real)
+			if d.real = plain; beyond != 0 && (tame || beyond == beyond) {
+				l.t.Errorf("%s: %v: %s holds %v beyond its %d channels, want zeros", l.set.Name(), l.op, a.Name, beyond, a.Channels)
+			}
+		}
 	}
 	return d
 }
@@ -183,6 +213,18 @@ func (l *launcher) guards(name string, guarded kernel.Memory) {
 			return
 		}
 	}
+}
+
+// finite says whether all numbers that are read are.
+func finite(args []kernel.Arg, in []data) bool {
+	for i, a := range args {
+		for _, v := range in[i].real {
+			if a.Access != kernel.Out && v-v != 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func filled(n int, v float64) []float64 {

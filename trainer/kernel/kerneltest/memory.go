@@ -19,7 +19,7 @@ func allocations(t *testing.T, set kernel.Set) {
 		l := newLauncher(t, set, op)
 		var args []kernel.Memory
 		for i, d := range values(r, op) {
-			_, inner := l.buffer(l.args[i], d)
+			_, inner := l.buffer(l.args[i], l.before(i, d))
 			args = append(args, inner)
 		}
 		if n := l.kernel.Workspace(); n > 0 {
@@ -79,12 +79,12 @@ func memory(t *testing.T, set kernel.Set) {
 			t.Errorf("%s: another set's memory was taken", set.Name())
 		}
 	}()
-	l.stream.Write(foreign{}, []float32{})
+	l.stream.Write(nobodys{}, []float32{})
 }
 
-// foreign is memory of no set.
-type foreign struct{}
+// nobodys is memory of no set.
+type nobodys struct{}
 
-func (foreign) Type() kernel.Type            { return kernel.Real }
-func (foreign) Len() int                     { return 0 }
-func (foreign) Slice(_, _ int) kernel.Memory { return foreign{} }
+func (nobodys) Type() kernel.Type            { return kernel.Real }
+func (nobodys) Len() int                     { return 0 }
+func (nobodys) Slice(_, _ int) kernel.Memory { return nobodys{} }

@@ -12,7 +12,7 @@ var ops = map[kernel.Kind]func(*rand.Rand) kernel.Op{
 	kernel.ConvForward:      conv,
 	kernel.ConvDataGrad:     conv,
 	kernel.ConvWeightGrad:   func(r *rand.Rand) kernel.Op { o := conv(r); o.GroupStride = stride(r, o.K*o.C*o.R*o.R); return o },
-	kernel.ConvSquares:      conv,
+	kernel.ConvSquares:      func(r *rand.Rand) kernel.Op { return repeated(r, conv(r)) },
 	kernel.NormStats:        normStats,
 	kernel.NormSums:         func(r *rand.Rand) kernel.Op { o := image(r); o.GroupStride = stride(r, 2*o.C); return o },
 	kernel.NormFinish:       normFinish,
@@ -20,10 +20,10 @@ var ops = map[kernel.Kind]func(*rand.Rand) kernel.Op{
 	kernel.NormGradSums:     func(r *rand.Rand) kernel.Op { o := norm(r); o.GroupStride = stride(r, o.C); return o },
 	kernel.NormDataGrad:     normDataGrad,
 	kernel.NormEvalDataGrad: norm,
-	kernel.NormSquares:      norm,
-	kernel.ReLU:             image,
-	kernel.ReLUGrad:         image,
-	kernel.Add:              image,
+	kernel.NormSquares:      func(r *rand.Rand) kernel.Op { return repeated(r, norm(r)) },
+	kernel.ReLU:             numbers,
+	kernel.ReLUGrad:         func(r *rand.Rand) kernel.Op { return repeated(r, numbers(r)) },
+	kernel.Add:              numbers,
 	kernel.ShortcutForward:  shortcut,
 	kernel.ShortcutGrad:     shortcut,
 	kernel.PoolForward:      image,
@@ -32,7 +32,7 @@ var ops = map[kernel.Kind]func(*rand.Rand) kernel.Op{
 	kernel.LinearDataGrad:   linear,
 	kernel.LinearWeightGrad: func(r *rand.Rand) kernel.Op { o := linear(r); o.GroupStride = stride(r, o.K*o.C); return o },
 	kernel.LinearBiasGrad:   func(r *rand.Rand) kernel.Op { o := logits(r); o.GroupStride = stride(r, o.K); return o },
-	kernel.LinearSquares:    linear,
+	kernel.LinearSquares:    func(r *rand.Rand) kernel.Op { return repeated(r, linear(r)) },
 	kernel.QuadraticForward: loss,
 	kernel.QuadraticGrad:    loss,
 	kernel.KDForward:        loss,
@@ -40,8 +40,10 @@ var ops = map[kernel.Kind]func(*rand.Rand) kernel.Op{
 	kernel.CEForward:        loss,
 	kernel.CEGrad:           loss,
 	kernel.Correct:          func(r *rand.Rand) kernel.Op { o := logits(r); o.GroupStride = stride(r, 1); return o },
-	kernel.OneHot:           func(r *rand.Rand) kernel.Op { o := logits(r); o.Class = r.IntN(o.K); return o },
-	kernel.Zero:             elementwise,
+	kernel.OneHot:           func(r *rand.Rand) kernel.Op { o := logits(r); o.N *= o.K; return o },
+	kernel.Flatten:          image,
+	kernel.Unflatten:        image,
+	kernel.Zero:             numbers,
 	kernel.SGD: func(r *rand.Rand) kernel.Op {
 		o := elementwise(r)
 		o.Momentum, o.WeightDecay = r.Float64(), 0.1*r.Float64()
@@ -56,30 +58,77 @@ var ops = map[kernel.Kind]func(*rand.Rand) kernel.Op{
 
 func between(r *rand.Rand, least, most int) int { return least + r.IntN(most-least+1) }
 
-func groups(r *rand.Rand) kernel.Op { return kernel.Op{Groups: between(r, 1, 4), N: between(r, 1, 19)} }
+// few is between least and most too, and mostly near least.
+func few(r *rand.Rand, least, most int) int {
+	u := r.Float64()
+	return least + int(float64(most-least+1)*u*u)
+}
+
+func groups(r *rand.Rand) kernel.Op { return kernel.Op{Groups: between(r, 1, 4), N: few(r, 1, 19)} }
 
 func image(r *rand.Rand) kernel.Op {
 	o := groups(r)
-	o.C, o.H, o.W = between(r, 1, 6), between(r, 1, 9), between(r, 1, 9)
+	o.C, o.H, o.W = few(r, 1, 70), extent(r), extent(r)
+	return affordable(r, o, func(o kernel.Op) int { return o.Len() }, 1<<16)
+}
+
+// extent is a height or width.
+func extent(r *rand.Rand) int {
+	if r.IntN(12) == 0 {
+		return 32
+	}
+	return few(r, 1, 17)
+}
+
+// affordable makes op smaller until it costs no more than most.
+func affordable(r *rand.Rand, o kernel.Op, cost func(kernel.Op) int, most int) kernel.Op {
+	for cost(o) > most {
+		switch r.IntN(4) {
+		case 0:
+			o.Groups = (o.Groups + 1) / 2
+		case 1:
+			o.N = (o.N + 1) / 2
+		case 2:
+			o.H = (o.H + 1) / 2
+		case 3:
+			o.W = (o.W + 1) / 2
+		}
+	}
 	return o
 }
 
+// conv is half the time of the shapes that lend themselves to Winograd's algorithm (window 3, stride 1, enough channels), and else of any.
 func conv(r *rand.Rand) kernel.Op {
-	o := image(r)
-	o.K, o.R, o.Stride = between(r, 1, 9), 1+2*r.IntN(3), between(r, 1, 2)
-	if r.IntN(8) == 0 {
-		o.Stride = 3
+	o := groups(r)
+	o.H, o.W = extent(r), extent(r)
+	if o.C, o.K, o.R, o.Stride = few(r, 1, 70), few(r, 1, 70), 1+2*r.IntN(3), between(r, 1, 3); r.IntN(2) == 0 {
+		o.C, o.K, o.R, o.Stride = few(r, 8, 70), few(r, 8, 70), 3, 1
 	}
-	if r.IntN(4) == 0 { // as wide as a network's, so that no kernel's tiles are all edges
-		o.N, o.C, o.K, o.R = between(r, 1, 2), between(r, 12, 20), between(r, 12, 36), 3
-	}
-	return o
+	products := func(o kernel.Op) int { return o.Groups * o.N * o.C * o.K * o.R * o.R * o.OutH() * o.OutW() }
+	return affordable(r, o, products, 1<<19)
 }
 
 func shortcut(r *rand.Rand) kernel.Op {
 	o := image(r)
 	o.K, o.Stride = o.C+r.IntN(8), between(r, 1, 3)
 	return o
+}
+
+// repeated has the gradients of up to 3 functions of an image.
+func repeated(r *rand.Rand, o kernel.Op) kernel.Op {
+	o.Repeat = r.IntN(4)
+	o.N = (o.N + o.Repeats() - 1) / o.Repeats() * o.Repeats()
+	return o
+}
+
+// numbers are an activation, or any numbers.
+func numbers(r *rand.Rand) kernel.Op {
+	if r.IntN(3) == 0 {
+		o := elementwise(r)
+		o.Block = 1
+		return o
+	}
+	return image(r)
 }
 
 func norm(r *rand.Rand) kernel.Op {
@@ -91,7 +140,7 @@ func norm(r *rand.Rand) kernel.Op {
 func normStats(r *rand.Rand) kernel.Op {
 	o := image(r)
 	o.N = max(o.N, 2)
-	o.GroupStride, o.RecordStride = stride(r, o.C), stride(r, 2*o.C)
+	o.RecordStride = stride(r, 2*o.C)
 	return o
 }
 
@@ -140,37 +189,4 @@ func shared(r *rand.Rand, part int) int {
 		return -1
 	}
 	return stride(r, part)
-}
-
-// refused are ops that make no sense, which every set refuses.
-var refused = []kernel.Op{
-	{Kind: 0, Groups: 1, N: 1, C: 1, H: 1, W: 1},
-	{Kind: 200, Groups: 1, N: 1, C: 1, H: 1, W: 1},
-	{Kind: kernel.ReLU, Groups: 0, N: 1, C: 1, H: 1, W: 1},
-	{Kind: kernel.ReLU, Groups: 1, N: 0, C: 1, H: 1, W: 1},
-	{Kind: kernel.ReLU, Groups: 1, N: 1, C: 0, H: 1, W: 1},
-	{Kind: kernel.ReLU, Groups: 1, N: 1, C: 1, H: 0, W: 1},
-	{Kind: kernel.ReLU, Groups: 1, N: 1, C: 1, H: 1, W: -1},
-	{Kind: kernel.Add, Groups: 1 << 20, N: 1 << 20, C: 1 << 20, H: 1 << 20, W: 1},
-	{Kind: kernel.View, Groups: 1, N: 1, C: 3, H: 4, W: 4, Pad: -1},
-	{Kind: kernel.ConvForward, Groups: 1, N: 1, C: 1, H: 4, W: 4, K: 1, R: 2, Stride: 1},
-	{Kind: kernel.ConvForward, Groups: 1, N: 1, C: 1, H: 4, W: 4, K: 1, R: 0, Stride: 1},
-	{Kind: kernel.ConvForward, Groups: 1, N: 1, C: 1, H: 4, W: 4, K: 1, R: 3, Stride: 0},
-	{Kind: kernel.ConvDataGrad, Groups: 1, N: 1, C: 1, H: 4, W: 4, K: 0, R: 3, Stride: 1},
-	{Kind: kernel.ConvWeightGrad, Groups: 2, N: 1, C: 1, H: 4, W: 4, K: 1, R: 3, Stride: 1, GroupStride: 8},
-	{Kind: kernel.ConvWeightGrad, Groups: 2, N: 1, C: 1, H: 4, W: 4, K: 1, R: 3, Stride: 1, GroupStride: -1},
-	{Kind: kernel.ConvSquares, Groups: 1, N: 1, C: 1, H: 4, W: 4, K: 1, R: 4, Stride: 1},
-	{Kind: kernel.NormStats, Groups: 1, N: 1, C: 3, H: 1, W: 1},
-	{Kind: kernel.NormStats, Groups: 2, N: 2, C: 3, H: 1, W: 1, RecordStride: 5},
-	{Kind: kernel.NormFinish, Groups: 1, C: 3, Count: 1},
-	{Kind: kernel.NormForward, Groups: 2, N: 2, C: 3, H: 1, W: 1, GroupStride: -2},
-	{Kind: kernel.NormForward, Groups: 2, N: 2, C: 3, H: 1, W: 1, Epsilon: -1},
-	{Kind: kernel.NormDataGrad, Groups: 2, N: 2, C: 3, H: 1, W: 1, Epsilon: 1},
-	{Kind: kernel.ShortcutForward, Groups: 1, N: 1, C: 3, H: 4, W: 4, K: 2, Stride: 1},
-	{Kind: kernel.ShortcutGrad, Groups: 1, N: 1, C: 3, H: 4, W: 4, K: 4, Stride: 0},
-	{Kind: kernel.LinearForward, Groups: 1, N: 1, C: 3, H: 2, W: 1, K: 2},
-	{Kind: kernel.LinearForward, Groups: 1, N: 1, C: 3, H: 1, W: 1, K: 0},
-	{Kind: kernel.KDGrad, Groups: 1, N: 1, K: 3, Scale: 1},
-	{Kind: kernel.CEForward, Groups: 1, N: 1, K: 0, Scale: 1},
-	{Kind: kernel.OneHot, Groups: 1, N: 1, K: 3, Class: 3},
 }

@@ -2,11 +2,7 @@
 package kerneltest
 
 import (
-	"errors"
-	"fmt"
-	"math"
 	"math/rand/v2"
-	"strings"
 	"testing"
 
 	"github.com/dither-ml/dither/trainer/kernel"
@@ -55,15 +51,15 @@ func Run(t *testing.T, set kernel.Set, o Options) {
 				op := random(r)
 				op.Kind = kind
 				s := &subject{t, set, op, values(r, op)}
-				s.check(oracle, r)
-				for _, v := range variants {
-					s.sameOn(v)
-				}
+				s.check(oracle, variants, r)
 				if t.Failed() {
 					t.Fatalf("%+v, seed %d, trial %d", op, o.Seed, trial)
 				}
 			}
 		})
+	}
+	if set.Traits().Fuses {
+		t.Run("fused", func(t *testing.T) { fusing(t, set, variants, o.Seed) })
 	}
 	t.Run("refused", func(t *testing.T) { refuses(t, set) })
 	if !o.Allocates {
@@ -80,7 +76,7 @@ type subject struct {
 	in  []data
 }
 
-func (s *subject) check(oracle kernel.Set, r *rand.Rand) {
+func (s *subject) check(oracle kernel.Set, variants []kernel.Set, r *rand.Rand) {
 	s.t.Helper()
 	l := newLauncher(s.t, s.set, s.op)
 	got := l.run(s.in, nil)
@@ -92,36 +88,12 @@ func (s *subject) check(oracle kernel.Set, r *rand.Rand) {
 		}
 	}
 	s.groupsAlone(got)
+	s.sameOn(variants, got)
 	if r.IntN(3) == 0 {
 		s.notANumber(oracle, r)
 	}
-}
-
-// near compares outputs with the reference's. An exact kind's may not differ at all.
-func (s *subject) near(where string, got, want []data) {
-	s.t.Helper()
-	limit := tolerance(s.op)
-	for i, a := range s.op.Args() {
-		if a.Access == kernel.In {
-			continue
-		}
-		var difference, size float64
-		for j, w := range want[i].real {
-			g := got[i].real[j]
-			if (g != g) != (w != w) {
-				s.t.Errorf("%v%s: %s[%d] is %v, want %v", s.op, where, a.Name, j, g, w)
-				return
-			}
-			if w == w && g != w {
-				difference, size = difference+(g-w)*(g-w), size+w*w
-			} else if w == w && w != canary {
-				size += w * w
-			}
-		}
-		if off := math.Sqrt(difference / max(size, 1e-30)); off > limit || math.IsNaN(off) {
-			s.t.Errorf("%v%s: %s differs from the reference by %.2g of its norm, more than %.2g", s.op, where, a.Name, off, limit)
-		}
-	}
+	s.in = wild(r, s.op, s.in)
+	s.sameOn(variants, newLauncher(s.t, s.set, s.op).once(s.in, nil))
 }
 
 // groupsAlone runs each group by itself: the same bits.
@@ -166,48 +138,12 @@ func groupOf(all, one kernel.Arg, d data, g int) data {
 	return data{real: d.real[from : from+n]}
 }
 
-// notANumber puts a NaN into each input in turn: it must come out where the reference has it.
-func (s *subject) notANumber(oracle kernel.Set, r *rand.Rand) {
+// sameOn holds that other sets of the arithmetic give the same bits.
+func (s *subject) sameOn(variants []kernel.Set, want []data) {
 	s.t.Helper()
-	for i, a := range s.op.Args() {
-		if a.Type != kernel.Real || a.Access == kernel.Out {
-			continue
-		}
-		in := append([]data(nil), s.in...)
-		in[i].real = append([]float64(nil), in[i].real...)
-		in[i].real[r.IntN(a.Parts)*a.Stride+r.IntN(a.Part)] = math.NaN()
-		got, want := newLauncher(s.t, s.set, s.op).once(in, nil), newLauncher(s.t, oracle, s.op).once(in, nil)
-		if s.op.R > 1 { // the border is zeros, and whether zero times NaN is added or left out is the set's affair
-			spread(got, want)
-		}
-		s.near(" with a NaN in "+a.Name, got, want)
-	}
-}
-
-// spread takes over what is NaN in got alone.
-func spread(got, want []data) {
-	for i := range want {
-		for j, v := range got[i].real {
-			if v != v {
-				want[i].real[j] = v
-			}
-		}
-	}
-}
-
-func (s *subject) sameOn(other kernel.Set) {
-	s.t.Helper()
-	got, want := newLauncher(s.t, other, s.op).once(s.in, nil), newLauncher(s.t, s.set, s.op).once(s.in, nil)
-	if !equal(got, want) {
-		s.t.Errorf("%v: another %s of arithmetic %s gave other bits", s.op, other.Name(), other.Arithmetic())
-	}
-}
-
-func refuses(t *testing.T, set kernel.Set) {
-	for _, op := range refused {
-		_, err := set.Prepare(op)
-		if !errors.Is(err, kernel.ErrUnsupported) || !strings.Contains(fmt.Sprint(err), op.String()) {
-			t.Errorf("Prepare of %+v gave %v, want an error that names it and wraps ErrUnsupported", op, err)
+	for _, other := range variants {
+		if got := newLauncher(s.t, other, s.op).once(s.in, nil); !equal(got, want) {
+			s.t.Errorf("%v: another %s of arithmetic %s gave other bits", s.op, other.Name(), other.Arithmetic())
 		}
 	}
 }

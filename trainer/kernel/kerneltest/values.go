@@ -32,7 +32,19 @@ func values(r *rand.Rand, op kernel.Op) []data {
 			}
 		}
 	}
-	if op.Kind == kernel.NormFinish { // a sum of squares is no less than the sum's square over the count
+	switch op.Kind {
+	case kernel.NormStats, kernel.NormSums: // channels whose means are large beside their spread, and a shift that is near
+		x, shift := in[0].real, in[1].real
+		for ch := range op.C {
+			mean := float64(float32(8 * r.NormFloat64()))
+			shift[ch] = float64(float32(mean + 0.5*shift[ch]))
+			for i := range x {
+				if i/(op.H*op.W)%op.C == ch {
+					x[i] = float64(float32(mean + x[i]))
+				}
+			}
+		}
+	case kernel.NormFinish: // a sum of squares is no less than the sum's square over the count
 		sums, count := in[0].real, float64(op.Count)
 		for ch := range op.C {
 			sums[op.C+ch] = float64(float32(float64(sums[ch]*sums[ch])/count + float64(count*(0.1+r.Float64()))))
@@ -62,8 +74,10 @@ func real(r *rand.Rand, op kernel.Op, name string, j int) float64 {
 		return 3 * v
 	case "sums":
 		return v * float64(op.Count)
+	case "z": // what ReLU leaves
+		return max(v, 0)
 	case "y":
-		if op.Kind == kernel.ReLUGrad { // what ReLU leaves
+		if op.Kind == kernel.ReLUGrad {
 			return max(v, 0)
 		}
 		return 3 * v
@@ -71,28 +85,32 @@ func real(r *rand.Rand, op kernel.Op, name string, j int) float64 {
 	return v
 }
 
-// tolerance is the norm of a difference over the norm, for float32 that rounds every operation: a chain of n random terms is off by sqrt(n) roundings or so.
-// Kinds that only choose and copy are exact.
-func tolerance(op kernel.Op) float64 {
-	const rounding = 6e-8
-	pixels := float64(max(op.N*op.H*op.W, op.N))
-	var chain float64
-	switch op.Kind {
-	case kernel.ReLU, kernel.ReLUGrad, kernel.ShortcutForward, kernel.ShortcutGrad, kernel.Correct, kernel.OneHot, kernel.Zero:
-		return 0
-	case kernel.ConvForward:
-		chain = float64(op.C * op.R * op.R)
-	case kernel.ConvDataGrad:
-		chain = float64(op.K * op.R * op.R)
-	case kernel.ConvWeightGrad, kernel.ConvSquares, kernel.NormStats, kernel.NormSums, kernel.NormGradSums, kernel.NormSquares,
-		kernel.LinearWeightGrad, kernel.LinearBiasGrad, kernel.LinearSquares, kernel.QuadraticForward, kernel.KDForward, kernel.CEForward:
-		chain = pixels
-	case kernel.PoolForward:
-		chain = float64(op.H * op.W)
-	case kernel.LinearForward:
-		chain = float64(op.C)
-	case kernel.LinearDataGrad:
-		chain = float64(op.K)
+// wild puts what arithmetic treats apart among the values: zeros of both signs, denormals, numbers whose products are denormal, and, into some arguments, an infinity or a NaN.
+func wild(r *rand.Rand, op kernel.Op, in []data) []data {
+	out := append([]data(nil), in...)
+	for i, a := range op.Args() {
+		if a.Type != kernel.Real {
+			continue
+		}
+		v := append([]float64(nil), in[i].real...)
+		small := r.IntN(4) == 0
+		for p := range a.Parts {
+			part := v[p*a.Stride : p*a.Stride+a.Part]
+			for j, x := range part {
+				switch n := r.IntN(32); {
+				case n < 2:
+					part[j] = math.Copysign(0, x)
+				case n < 4:
+					part[j] = math.Copysign(float64(math.Float32frombits(r.Uint32N(1<<23))), x)
+				case small:
+					part[j] = float64(float32(x * 0x1p-70))
+				}
+			}
+			if r.IntN(4) == 0 {
+				part[r.IntN(len(part))] = []float64{math.Inf(1), math.Inf(-1), math.NaN()}[r.IntN(3)]
+			}
+		}
+		out[i].real = v
 	}
-	return 4 * rounding * (1 + math.Sqrt(chain))
+	return out
 }

@@ -49,9 +49,10 @@ func (c *call) convDataGrad() {
 func (c *call) imageWeightGrad(n int, dw []float64) {
 	x, dy := c.Real(0), c.Real(1)
 	in, out := c.planes()
+	image := x[c.forward(n)*c.C*in:]
 	for k := range c.K {
 		for ch := range c.C {
-			c.taps(func(o, i, rs int) { dw[(k*c.C+ch)*c.R*c.R+rs] += dy[(n*c.K+k)*out+o] * x[(n*c.C+ch)*in+i] })
+			c.taps(func(o, i, rs int) { dw[(k*c.C+ch)*c.R*c.R+rs] += dy[(n*c.K+k)*out+o] * image[ch*in+i] })
 		}
 	}
 }

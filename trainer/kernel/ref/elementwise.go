@@ -12,8 +12,9 @@ func (c *call) relu() {
 
 func (c *call) reluGrad() {
 	dy, y, dx := c.Real(0), c.Real(1), c.Real(2)
+	image := c.C * c.H * c.W
 	for i, v := range dy {
-		if !(y[i] > 0) {
+		if !(y[c.forward(i/image)*image+i%image] > 0) {
 			v = 0
 		}
 		dx[i] = v
@@ -32,8 +33,8 @@ func (c *call) zero() { clear(c.Real(0)) }
 func (c *call) oneHot() {
 	df := c.Real(0)
 	clear(df)
-	for i := c.Class; i < len(df); i += c.K {
-		df[i] = 1
+	for i := range c.Groups * c.N {
+		df[i*c.K+i%c.K] = 1
 	}
 }
 

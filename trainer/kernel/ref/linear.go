@@ -57,10 +57,11 @@ func (c *call) linearBiasGrad() {
 func (c *call) linearSquares() {
 	x, dy, q := c.Real(0), c.Real(1), c.Real(2)
 	for n := range q {
+		image := x[c.forward(n)*c.C:]
 		for k := range c.K {
 			d := dy[n*c.K+k]
 			for ch := range c.C {
-				q[n] += d * x[n*c.C+ch] * d * x[n*c.C+ch]
+				q[n] += d * image[ch] * d * image[ch]
 			}
 			q[n] += d * d
 		}

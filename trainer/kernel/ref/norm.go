@@ -13,16 +13,16 @@ func (c *call) channel(g, ch int, f func(i int)) {
 }
 
 func (c *call) normStats() {
-	x := c.Real(0)
+	x, shift := c.Real(0), c.Real(1)
 	count := float64(c.N * c.H * c.W)
 	for g := range c.Groups {
 		for ch := range c.C {
 			sum, squares := 0.0, 0.0
-			c.channel(g, ch, func(i int) { sum += x[i] })
-			mean := sum / count
+			c.channel(g, ch, func(i int) { sum += x[i] - shift[ch] })
+			mean := shift[ch] + sum/count
 			c.channel(g, ch, func(i int) { squares += (x[i] - mean) * (x[i] - mean) })
-			c.Part(1, g)[ch], c.Part(2, g)[ch] = mean, squares/count
-			c.Part(3, g)[ch], c.Part(3, g)[c.C+ch] = mean, squares/(count-1)
+			c.Part(2, g)[ch], c.Part(3, g)[ch] = mean, squares/count
+			c.Part(4, g)[ch], c.Part(4, g)[c.C+ch] = mean, squares/(count-1)
 		}
 	}
 }
@@ -115,9 +115,10 @@ func (c *call) normSquares() {
 	for n := range q {
 		for ch := range c.C {
 			dgamma, dbeta := 0.0, 0.0
-			for i := (n*c.C + ch) * plane; i < (n*c.C+ch+1)*plane; i++ {
-				dgamma += dy[i] * (x[i] - mean[ch]) * c.rstd(variance[ch])
-				dbeta += dy[i]
+			image := x[(c.forward(n)*c.C+ch)*plane:]
+			for p, d := range dy[(n*c.C+ch)*plane : (n*c.C+ch+1)*plane] {
+				dgamma += d * (image[p] - mean[ch]) * c.rstd(variance[ch])
+				dbeta += d
 			}
 			q[n] += dgamma*dgamma + dbeta*dbeta
 		}

@@ -32,6 +32,8 @@ var kinds = map[kernel.Kind]func(*call){
 	kernel.ShortcutGrad:     (*call).shortcutGrad,
 	kernel.PoolForward:      (*call).poolForward,
 	kernel.PoolGrad:         (*call).poolGrad,
+	kernel.Flatten:          (*call).flatten,
+	kernel.Unflatten:        (*call).flatten,
 	kernel.LinearForward:    (*call).linearForward,
 	kernel.LinearDataGrad:   (*call).linearDataGrad,
 	kernel.LinearWeightGrad: (*call).linearWeightGrad,
@@ -59,6 +61,7 @@ func (set) Name() string             { return "ref" }
 func (set) Arithmetic() string       { return "ref/1" }
 func (set) NewStream() kernel.Stream { return host.Stream[float64]{} }
 func (set) Close()                   {}
+func (set) Traits() kernel.Traits    { return kernel.Traits{Block: 1} }
 
 func (set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
 	m, err := host.Alloc[float64](t, n)
@@ -69,7 +72,7 @@ func (set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
 }
 
 func (set) Prepare(op kernel.Op) (kernel.Kernel, error) {
-	if err := op.Check(); err != nil {
+	if err := op.CheckFor(set{}.Traits()); err != nil {
 		return nil, err
 	}
 	run, ok := kinds[op.Kind]
@@ -78,6 +81,9 @@ func (set) Prepare(op kernel.Op) (kernel.Kernel, error) {
 	}
 	return &prepared{call{host.NewCall[float64](op)}, run}, nil
 }
+
+// forward is the image of the forward pass that image n of a gradient belongs to.
+func (c *call) forward(n int) int { return n / c.Repeats() }
 
 type prepared struct {
 	call call

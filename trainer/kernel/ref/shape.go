@@ -69,3 +69,6 @@ func (c *call) poolGrad() {
 		dx[i] = dy[i/plane] / float64(plane)
 	}
 }
+
+// flatten, and back: the two are the same in blocks of one channel.
+func (c *call) flatten() { copy(c.Real(1), c.Real(0)) }

@@ -1,0 +1,101 @@
+package cpu
+
+import "github.com/dither-ml/dither/trainer/kernel/cpu/vector"
+
+// directWeight is a weight gradient as a product: rows of terms, as in direct, turned over, times dy; one chain over the pixels of a block of images.
+type directWeight struct {
+	*prepared
+	x, dy    *reader
+	bordered activation // of x's copy
+	phase    phase
+	terms    int // in whole vectors
+	own      int // worker 0's scratch: copies of x and dy, rows of terms, rows of dy
+	scratch  int
+	products []vector.Product
+}
+
+func (k *prepared) newDirectWeight(x, dy *reader) *directWeight {
+	d := &directWeight{prepared: k, x: x, dy: dy, products: make([]vector.Product, k.pool.threads)}
+	d.bordered, d.phase = k.forwardShape()
+	d.terms = whole(d.phase.terms(x.activation))
+	d.scratch = d.bordered.image() + dy.image() + directPixels*(d.terms+dy.padded())
+	return d
+}
+
+// width is the elements of a gradient [terms][K], in whole vectors.
+func (d *directWeight) width() int { return d.terms * d.dy.padded() }
+
+func (d *directWeight) work() int { return d.Groups * d.N * d.dy.h * d.dy.w * d.width() }
+
+// gradient writes the gradient of images [from, to) of dy, of group g, to dw.
+func (d *directWeight) gradient(worker, g, from, to int, dw []float32) {
+	scratch := d.workspace(d.own+worker*d.scratch, d.scratch)
+	cut := func(n int) (piece []float32) { piece, scratch = scratch[:n], scratch[n:]; return piece }
+	x, dy, rows, right := cut(d.bordered.image()), cut(d.dy.image()), cut(directPixels*d.terms), cut(directPixels*d.dy.padded())
+	clear(x)
+	clear(rows) // behind the terms of a row are zeros
+	shape, outs := &d.products[worker], d.dy.padded()
+	first := true
+	for n := from; n < to; n++ {
+		d.x.copyBordered(x, d.bordered, g, n)
+		for block := range d.dy.blocks() {
+			d.dy.rows(dy[block*d.dy.plane():], d.dy.row(), g, n, block, 0, d.dy.h)
+		}
+		for pixel := 0; pixel < len(d.phase.at); pixel += directPixels {
+			end := min(pixel+directPixels, len(d.phase.at))
+			d.phase.gather(rows, x, d.bordered, d.terms, pixel, end)
+			for block := range d.dy.blocks() {
+				for j := range end - pixel {
+					*(*[lanes]float32)(right[j*outs+block*lanes:]) = [lanes]float32(dy[block*d.dy.plane()+(pixel+j)*lanes:])
+				}
+			}
+			*shape = vector.Product{Positions: 1, Rows: d.terms, Depth: end - pixel, Cols: outs, LeftRow: d.terms}
+			d.v.Accumulate(shape, &rows[0], &right[0], &dw[0], &rows[0], first)
+			first = false
+		}
+	}
+}
+
+// planDirectWeight plans ConvWeightGrad.
+func (k *prepared) planDirectWeight(x, dy *reader, dw int) {
+	d := k.newDirectWeight(x, dy)
+	width := d.width()
+	parts := k.reserve(k.Groups * k.imageBlocks() * width)
+	d.own = k.reserve(k.pool.threads * d.scratch)
+	k.add(k.Groups*k.imageBlocks(), d.work(), func(worker, unit int) {
+		g, from, to := k.block(unit)
+		d.gradient(worker, g, from, to, k.workspace(parts+unit*width, width))
+	})
+	k.addWeightTree(parts, width, x.depth(), dy.padded(), dw)
+}
+
+// planDirectSquares plans ConvSquares.
+func (k *prepared) planDirectSquares(x, dy *reader, q int) {
+	d := k.newDirectWeight(x, dy)
+	dw := k.reserve(k.pool.threads * d.width())
+	d.own = k.reserve(k.pool.threads * d.scratch)
+	k.addSquares(d.work(), dw, d.width(), q, func(worker, g, n int, dw []float32) { d.gradient(worker, g, n, n+1, dw) })
+}
+
+// addWeightTree adds the step that adds up the blocks' gradients, each of width elements, [R*R][depth][outs] in front, and lays the sum into argument dw, [K][C][R][R] per group.
+func (k *prepared) addWeightTree(parts, width, depth, outs, dw int) {
+	const run = 4 // channels of the input that a unit takes
+	runs, taps, nb := ceil(k.C, run), k.R*k.R, k.imageBlocks()
+	k.add(k.Groups*runs, (nb+4)*k.Groups*width, func(_, unit int) {
+		g, from := unit/runs, unit%runs*run
+		to := min(from+run, k.C)
+		all := k.workspace(parts+g*nb*width, nb*width)
+		for tap := range taps {
+			k.tree(all, width, 0, nb, (tap*depth+from)*outs, (tap*depth+to)*outs)
+		}
+		out := k.Part(dw, g)
+		for o := range k.K {
+			for c := from; c < to; c++ {
+				w := out[(o*k.C+c)*taps:][:taps]
+				for tap := range w {
+					w[tap] = all[(tap*depth+c)*outs+o]
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,89 @@
+package kerneltest
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+)
+
+// fusedTrials is the shapes that each combination of fusions is tried on.
+const fusedTrials = 8
+
+// fusions are all ways to fuse something to a convolution.
+func fusions() (ops []kernel.Op) {
+	for _, kind := range kernel.Kinds() {
+		inputs, befores, afters := kernel.Fusions(kind)
+		for _, input := range append([]kernel.Fusion{kernel.Alone}, inputs...) {
+			for _, before := range append([]kernel.Fusion{kernel.Alone}, befores...) {
+				for _, after := range append([]kernel.Fusion{kernel.Alone}, afters...) {
+					if input != kernel.Alone || before != kernel.Alone || after != kernel.Alone {
+						ops = append(ops, kernel.Op{Kind: kind, Input: input, Before: before, After: after})
+					}
+				}
+			}
+		}
+	}
+	return ops
+}
+
+// fused is a random convolution with the kind and the fusions of what.
+func fused(r *rand.Rand, what kernel.Op) kernel.Op {
+	o := ops[what.Kind](r)
+	o.Kind, o.Input, o.Before, o.After, o.Epsilon = what.Kind, what.Input, what.Before, what.After, 1e-5
+	switch o.After {
+	case kernel.Stats:
+		o.N = max(o.N, 2)
+		o.RecordStride = stride(r, 2*o.K)
+	case kernel.ReLUNormSums, kernel.AddReLUNormSums:
+		o.AfterStride = stride(r, o.C)
+	case kernel.ReLUNormSquares, kernel.AddReLUNormSquares:
+		if o.Before != kernel.NormGrad {
+			o = repeated(r, o)
+		}
+	}
+	switch o.Before {
+	case kernel.NormReLU, kernel.NormAddReLU:
+		o.BeforeStride = -r.IntN(2)
+	case kernel.NormGrad:
+		o.Repeat = 0
+		if o.BeforeStride, o.Count = shared(r, o.K), o.N*o.OutH()*o.OutW(); o.BeforeStride == -1 {
+			o.Count *= o.Groups
+		}
+	}
+	return o
+}
+
+// fusing holds that what a set fuses has the very bits of what it fuses, each by itself.
+func fusing(t *testing.T, set kernel.Set, variants []kernel.Set, seed uint64) {
+	for i, what := range fusions() {
+		t.Run(what.String(), func(t *testing.T) {
+			for trial := range fusedTrials {
+				r := rand.New(rand.NewPCG(seed, 1<<48|uint64(i)<<32|uint64(trial)))
+				op := fused(r, what)
+				s := &subject{t, set, op, values(r, op)}
+				got := newLauncher(t, set, op).run(s.in, nil)
+				s.asUnfused(got)
+				s.groupsAlone(got)
+				s.sameOn(variants, got)
+				s.in = wild(r, op, s.in)
+				got = newLauncher(t, set, op).once(s.in, nil)
+				s.asUnfused(got)
+				s.sameOn(variants, got)
+				if t.Failed() {
+					t.Fatalf("%+v, seed %d, trial %d", op, seed, trial)
+				}
+			}
+		})
+	}
+}
+
+func (s *subject) asUnfused(got []data) {
+	s.t.Helper()
+	want := unfused(s.t, s.set, s.op, s.in)
+	for i, a := range s.op.Args() {
+		if !equal(got[i:i+1], want[i:i+1]) {
+			s.t.Errorf("%v: %s has other bits than without fusing", s.op, a.Name)
+		}
+	}
+}
