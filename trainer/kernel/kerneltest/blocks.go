@@ -16,14 +16,19 @@ func owned(traits kernel.Traits, op kernel.Op) kernel.Op {
 
 // places calls f for every element of activation a in blocks of so many channels, with its place there and in a plain one; plain is -1 beyond the last channel.
 func places(a kernel.Arg, block int, f func(at, plain int)) {
-	blocks := (a.Channels + block - 1) / block
-	for at := range a.Len() {
-		lane, pixel, image := at%block, at/block%a.Pixels, at/block/a.Pixels/blocks
-		channel := at/block/a.Pixels%blocks*block + lane
-		if channel < a.Channels {
-			f(at, (image*a.Channels+channel)*a.Pixels+pixel)
-		} else {
-			f(at, -1)
+	blocks, at := (a.Channels+block-1)/block, 0
+	for image := range a.Len() / (blocks * a.Pixels * block) {
+		for first := 0; first < blocks*block; first += block {
+			for pixel := range a.Pixels {
+				for channel := first; channel < first+block; channel++ {
+					plain := -1
+					if channel < a.Channels {
+						plain = (image*a.Channels+channel)*a.Pixels + pixel
+					}
+					f(at, plain)
+					at++
+				}
+			}
 		}
 	}
 }

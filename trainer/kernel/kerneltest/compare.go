@@ -7,10 +7,9 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
-// near compares outputs with the reference's. An exact kind's may not differ at all.
-func (s *subject) near(where string, got, want []data) {
+// near compares outputs with the reference's: each may be off by so much of its norm, and an exact kind's not at all.
+func (s *subject) near(where string, got, want []data, limits []float64) {
 	s.t.Helper()
-	limit := tolerance(s.op)
 	for i, a := range s.op.Args() {
 		if a.Access == kernel.In {
 			continue
@@ -28,14 +27,14 @@ func (s *subject) near(where string, got, want []data) {
 				size += w * w
 			}
 		}
-		if off := math.Sqrt(difference / max(size, 1e-30)); off > limit || math.IsNaN(off) {
-			s.t.Errorf("%v%s: %s differs from the reference by %.2g of its norm, more than %.2g", s.op, where, a.Name, off, limit)
+		if off := math.Sqrt(difference / max(size, 1e-30)); off > limits[i] || math.IsNaN(off) {
+			s.t.Errorf("%v%s: %s differs from the reference by %.2g of its norm, more than %.2g", s.op, where, a.Name, off, limits[i])
 		}
 	}
 }
 
 // notANumber puts a NaN into each input in turn: it must come out where the reference has it.
-func (s *subject) notANumber(oracle kernel.Set, r *rand.Rand) {
+func (s *subject) notANumber(oracle kernel.Set, r *rand.Rand, limits []float64) {
 	s.t.Helper()
 	for i, a := range s.op.Args() {
 		if a.Type != kernel.Real || a.Access == kernel.Out {
@@ -45,46 +44,42 @@ func (s *subject) notANumber(oracle kernel.Set, r *rand.Rand) {
 		in[i].real = append([]float64(nil), in[i].real...)
 		in[i].real[r.IntN(a.Parts)*a.Stride+r.IntN(a.Part)] = math.NaN()
 		got, want := newLauncher(s.t, s.set, s.op).once(in, nil), newLauncher(s.t, oracle, s.op).once(in, nil)
-		if s.op.R > 1 { // the border is zeros, and whether zero times NaN is added or left out is the set's affair
-			spread(got, want)
+		if s.op.R > 1 {
+			s.spread(got, want, a.Name == "w")
 		}
-		s.near(" with a NaN in "+a.Name, got, want)
+		s.near(" with a NaN in "+a.Name, got, want, limits)
 	}
 }
 
-// spread takes over what is NaN in got alone.
-func spread(got, want []data) {
-	for i := range want {
-		for j, v := range got[i].real {
-			if v != v {
-				want[i].real[j] = v
+// spread takes over what is NaN in got alone, in those images and those groups' parts in which the reference has a NaN somewhere: whether the zeros of the border are multiplied is the
+// set's affair, and a tile of Winograd's algorithm shares what is in it. A weight meets all images, and in the reference possibly none.
+func (s *subject) spread(got, want []data, weight bool) {
+	for i, a := range s.op.Args() {
+		if a.Access == kernel.In {
+			continue
+		}
+		unit := a.Stride
+		if a.Channels > 0 {
+			unit = a.Channels * a.Pixels
+		}
+		for from := 0; from < len(want[i].real); from += unit {
+			g, w := got[i].real[from:min(from+unit, a.Len())], want[i].real[from:min(from+unit, a.Len())]
+			if weight || hasNaN(w) {
+				for j, v := range g {
+					if v != v {
+						w[j] = v
+					}
+				}
 			}
 		}
 	}
 }
 
-// tolerance is the norm of a difference over the norm, for float32 that rounds every operation: a chain of n random terms is off by sqrt(n) roundings or so.
-// Kinds that only choose and copy are exact.
-func tolerance(op kernel.Op) float64 {
-	const rounding = 6e-8
-	pixels := float64(max(op.N*op.H*op.W, op.N))
-	var chain float64
-	switch op.Kind {
-	case kernel.ReLU, kernel.ReLUGrad, kernel.ShortcutForward, kernel.ShortcutGrad, kernel.Correct, kernel.OneHot, kernel.Zero:
-		return 0
-	case kernel.ConvForward:
-		chain = float64(op.C * op.R * op.R)
-	case kernel.ConvDataGrad:
-		chain = float64(op.K * op.R * op.R)
-	case kernel.ConvWeightGrad, kernel.ConvSquares, kernel.NormStats, kernel.NormSums, kernel.NormGradSums, kernel.NormSquares,
-		kernel.LinearWeightGrad, kernel.LinearBiasGrad, kernel.LinearSquares, kernel.QuadraticForward, kernel.KDForward, kernel.CEForward:
-		chain = pixels
-	case kernel.PoolForward:
-		chain = float64(op.H * op.W)
-	case kernel.LinearForward:
-		chain = float64(op.C)
-	case kernel.LinearDataGrad:
-		chain = float64(op.K)
+func hasNaN(v []float64) bool {
+	for _, x := range v {
+		if x != x {
+			return true
+		}
 	}
-	return 4 * rounding * (1 + math.Sqrt(chain))
+	return false
 }

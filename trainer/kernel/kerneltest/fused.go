@@ -2,13 +2,11 @@ package kerneltest
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/dither-ml/dither/trainer/kernel"
 )
-
-// fusedTrials is the shapes that each combination of fusions is tried on.
-const fusedTrials = 8
 
 // fusions are all ways to fuse something to a convolution.
 func fusions() (ops []kernel.Op) {
@@ -55,11 +53,12 @@ func fused(r *rand.Rand, what kernel.Op) kernel.Op {
 }
 
 // fusing holds that what a set fuses has the very bits of what it fuses, each by itself.
-func fusing(t *testing.T, set kernel.Set, variants []kernel.Set, seed uint64) {
+func fusing(t *testing.T, set kernel.Set, variants []kernel.Set, o Options) {
 	for i, what := range fusions() {
-		t.Run(what.String(), func(t *testing.T) {
-			for trial := range fusedTrials {
-				r := rand.New(rand.NewPCG(seed, 1<<48|uint64(i)<<32|uint64(trial)))
+		name, _, _ := strings.Cut(what.String(), " ")
+		t.Run(name, func(t *testing.T) {
+			for trial := range max(o.Trials/4, 1) {
+				r := rand.New(rand.NewPCG(o.Seed, 1<<48|uint64(i)<<32|uint64(trial)))
 				op := fused(r, what)
 				s := &subject{t, set, op, values(r, op)}
 				got := newLauncher(t, set, op).run(s.in, nil)
@@ -71,7 +70,7 @@ func fusing(t *testing.T, set kernel.Set, variants []kernel.Set, seed uint64) {
 				s.asUnfused(got)
 				s.sameOn(variants, got)
 				if t.Failed() {
-					t.Fatalf("%+v, seed %d, trial %d", op, seed, trial)
+					t.Fatalf("%+v, seed %d, trial %d", op, o.Seed, trial)
 				}
 			}
 		})

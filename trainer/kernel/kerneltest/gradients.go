@@ -96,21 +96,30 @@ func (c *calculator) conv() {
 		y := func(x, w []float64) float64 { return dot(dy, c.do(kind(kernel.ConvForward), x, w)[0]) }
 		c.derivative("ConvDataGrad", func(x []float64) float64 { return y(x, w) }, x, c.do(kind(kernel.ConvDataGrad), dy, w)[0])
 		c.derivative("ConvWeightGrad", func(w []float64) float64 { return y(x, w) }, w, c.do(kind(kernel.ConvWeightGrad), x, dy)[0])
-		c.squares(kind(kernel.ConvSquares), kind(kernel.ConvWeightGrad), x, dy)
+		c.squares(kind(kernel.ConvSquares), kind(kernel.ConvWeightGrad))
 	}
 }
 
-// squares holds a kind that adds up squares to the gradient of each image alone; its first two arguments are images.
-func (c *calculator) squares(op, gradient kernel.Op, a, b []float64, rest ...any) {
+// squares holds a kind that adds up squares to the gradient of each image alone, for two functions of each; its first two arguments are images.
+func (c *calculator) squares(op, gradient kernel.Op, rest ...any) {
 	c.t.Helper()
-	m := op.Groups * op.N
-	q := c.normal(m)
-	got := c.do(op, append([]any{a, b}, append(rest, q)...)...)[0]
+	op.Repeat, op.N = 2, 2*op.N
+	q := c.normal(op.Groups * op.N)
+	args := op.Args()
+	images := []data{{real: c.normal(args[0].Len())}, {real: c.normal(args[1].Len())}}
+	got := c.do(op, append([]any{images[0].real, images[1].real}, append(rest, q)...)...)[0]
 	gradient.Groups, gradient.N = 1, 1
-	for n := range m {
-		cut := func(v []float64) []float64 { return v[n*len(v)/m : (n+1)*len(v)/m] }
+	for n := range q {
+		var alone []any
+		for i, v := range images {
+			at, of := n, len(q)
+			if args[i].Name == "x" { // of the forward pass
+				at, of = at/op.Repeat, of/op.Repeat
+			}
+			alone = append(alone, v.real[at*len(v.real)/of:(at+1)*len(v.real)/of])
+		}
 		want := q[n]
-		for _, g := range c.do(gradient, append([]any{cut(a), cut(b)}, rest...)...) {
+		for _, g := range c.do(gradient, append(alone, rest...)...) {
 			want += dot(g, g)
 		}
 		c.close(op.Kind.String(), got[n:n+1], []float64{want}, 1e-12)
@@ -137,7 +146,7 @@ func (c *calculator) norm() {
 		return dot(dy, c.do(kind(kernel.NormForward), x, mean, variance, gamma, beta)[0])
 	}
 	c.derivative("NormEvalDataGrad", running, x, c.do(kind(kernel.NormEvalDataGrad), dy, variance, gamma)[0])
-	c.squares(kind(kernel.NormSquares), kind(kernel.NormGradSums), dy, x, mean, variance)
+	c.squares(kind(kernel.NormSquares), kind(kernel.NormGradSums), mean, variance)
 }
 
 // normOverAll: statistics over all groups by NormSums and NormFinish are those of one big group, and the record's are as it defines them.
@@ -171,12 +180,13 @@ func (c *calculator) linear() {
 	c.derivative("LinearBiasGrad", func(b []float64) float64 { return y(x, w, b) }, b, c.do(kind(kernel.LinearBiasGrad), dy)[0])
 
 	// The last layer's weights and biases make one gradient: a bias is the weight of an input that is 1.
-	wide := kind(kernel.LinearWeightGrad)
+	wide, squares := kind(kernel.LinearWeightGrad), kind(kernel.LinearSquares)
 	wide.C++
-	q := c.do(kind(kernel.LinearSquares), x, dy, make([]float64, 3))[0]
-	for n := range 3 {
-		wide.N = 1
-		dw := c.do(wide, append(append([]float64(nil), x[4*n:4*n+4]...), 1), dy[5*n:5*n+5])[0]
+	wide.N, squares.N, squares.Repeat = 1, 6, 2
+	dy = c.normal(30)
+	q := c.do(squares, x, dy, make([]float64, 6))[0]
+	for n := range q {
+		dw := c.do(wide, append(append([]float64(nil), x[4*(n/2):4*(n/2)+4]...), 1), dy[5*n:5*n+5])[0]
 		c.close("LinearSquares", q[n:n+1], []float64{dot(dw, dw)}, 1e-12)
 	}
 }

@@ -16,11 +16,11 @@ var ops = map[kernel.Kind]func(*rand.Rand) kernel.Op{
 	kernel.NormStats:        normStats,
 	kernel.NormSums:         func(r *rand.Rand) kernel.Op { o := image(r); o.GroupStride = stride(r, 2*o.C); return o },
 	kernel.NormFinish:       normFinish,
-	kernel.NormForward:      func(r *rand.Rand) kernel.Op { o := norm(r); o.GroupStride = shared(r, o.C); return o },
-	kernel.NormGradSums:     func(r *rand.Rand) kernel.Op { o := norm(r); o.GroupStride = stride(r, o.C); return o },
+	kernel.NormForward:      func(r *rand.Rand) kernel.Op { o := batchNorm(r); o.GroupStride = shared(r, o.C); return o },
+	kernel.NormGradSums:     func(r *rand.Rand) kernel.Op { o := batchNorm(r); o.GroupStride = stride(r, o.C); return o },
 	kernel.NormDataGrad:     normDataGrad,
-	kernel.NormEvalDataGrad: norm,
-	kernel.NormSquares:      func(r *rand.Rand) kernel.Op { return repeated(r, norm(r)) },
+	kernel.NormEvalDataGrad: batchNorm,
+	kernel.NormSquares:      func(r *rand.Rand) kernel.Op { return repeated(r, batchNorm(r)) },
 	kernel.ReLU:             numbers,
 	kernel.ReLUGrad:         func(r *rand.Rand) kernel.Op { return repeated(r, numbers(r)) },
 	kernel.Add:              numbers,
@@ -69,7 +69,7 @@ func groups(r *rand.Rand) kernel.Op { return kernel.Op{Groups: between(r, 1, 4),
 func image(r *rand.Rand) kernel.Op {
 	o := groups(r)
 	o.C, o.H, o.W = few(r, 1, 70), extent(r), extent(r)
-	return affordable(r, o, func(o kernel.Op) int { return o.Len() }, 1<<16)
+	return affordable(r, o, 1, kernel.Op.Len, 1<<15)
 }
 
 // extent is a height or width.
@@ -77,13 +77,13 @@ func extent(r *rand.Rand) int {
 	if r.IntN(12) == 0 {
 		return 32
 	}
-	return few(r, 1, 17)
+	return between(r, 1, 17)
 }
 
-// affordable makes op smaller until it costs no more than most.
-func affordable(r *rand.Rand, o kernel.Op, cost func(kernel.Op) int, most int) kernel.Op {
+// affordable makes op smaller until it costs no more than most; its channels stay at least so many.
+func affordable(r *rand.Rand, o kernel.Op, channels int, cost func(kernel.Op) int, most int) kernel.Op {
 	for cost(o) > most {
-		switch r.IntN(4) {
+		switch r.IntN(6) {
 		case 0:
 			o.Groups = (o.Groups + 1) / 2
 		case 1:
@@ -92,20 +92,29 @@ func affordable(r *rand.Rand, o kernel.Op, cost func(kernel.Op) int, most int) k
 			o.H = (o.H + 1) / 2
 		case 3:
 			o.W = (o.W + 1) / 2
+		case 4:
+			o.C = max(channels, o.C*2/3)
+		case 5:
+			o.K = max(min(channels, o.K), o.K*2/3)
 		}
 	}
 	return o
 }
 
-// conv is half the time of the shapes that lend themselves to Winograd's algorithm (window 3, stride 1, enough channels), and else of any.
+// conv is half the time of the shapes that lend themselves to Winograd's algorithm (window 3, stride 1, enough channels), of many pixels or of many channels, and else of any.
 func conv(r *rand.Rand) kernel.Op {
-	o := groups(r)
-	o.H, o.W = extent(r), extent(r)
-	if o.C, o.K, o.R, o.Stride = few(r, 1, 70), few(r, 1, 70), 1+2*r.IntN(3), between(r, 1, 3); r.IntN(2) == 0 {
-		o.C, o.K, o.R, o.Stride = few(r, 8, 70), few(r, 8, 70), 3, 1
+	o, least := groups(r), 1
+	o.H, o.W, o.R, o.Stride = extent(r), extent(r), 3, 1
+	switch r.IntN(4) {
+	case 0:
+		o.Groups, o.N, o.C, o.K, least = between(r, 1, 2), between(r, 1, 19), few(r, 8, 24), few(r, 8, 24), 8
+	case 1:
+		o.Groups, o.N, o.C, o.K, least = between(r, 1, 2), between(r, 1, 2), between(r, 17, 70), between(r, 17, 70), 17
+	default:
+		o.C, o.K, o.R, o.Stride = few(r, 1, 70), few(r, 1, 70), 1+2*r.IntN(3), between(r, 1, 3)
 	}
 	products := func(o kernel.Op) int { return o.Groups * o.N * o.C * o.K * o.R * o.R * o.OutH() * o.OutW() }
-	return affordable(r, o, products, 1<<19)
+	return affordable(r, o, least, products, 1<<20)
 }
 
 func shortcut(r *rand.Rand) kernel.Op {
@@ -131,7 +140,7 @@ func numbers(r *rand.Rand) kernel.Op {
 	return image(r)
 }
 
-func norm(r *rand.Rand) kernel.Op {
+func batchNorm(r *rand.Rand) kernel.Op {
 	o := image(r)
 	o.Epsilon = 1e-5
 	return o
@@ -150,7 +159,7 @@ func normFinish(r *rand.Rand) kernel.Op {
 }
 
 func normDataGrad(r *rand.Rand) kernel.Op {
-	o := norm(r)
+	o := batchNorm(r)
 	o.GroupStride, o.Count = shared(r, o.C), o.N*o.H*o.W
 	if o.GroupStride == -1 {
 		o.Count *= o.Groups

@@ -17,10 +17,9 @@ type Options struct {
 	Allocates bool
 	// Seed is that of shapes and values; a failure names it.
 	Seed uint64
+	// Trials is the shapes that each kind is tried on, and each way to fuse on a quarter of that; 0: 32.
+	Trials int
 }
-
-// trials is the shapes that each kind is tried on.
-const trials = 24
 
 // inPlace are the arguments that may share memory: output, input.
 var inPlace = map[kernel.Kind][][2]int{
@@ -32,6 +31,9 @@ var inPlace = map[kernel.Kind][][2]int{
 // Run holds set to the contract of package kernel.
 func Run(t *testing.T, set kernel.Set, o Options) {
 	oracle := ref.New()
+	if o.Trials == 0 {
+		o.Trials = 32
+	}
 	variants := make([]kernel.Set, len(o.Variants))
 	for i, make := range o.Variants {
 		variants[i] = make()
@@ -46,7 +48,7 @@ func Run(t *testing.T, set kernel.Set, o Options) {
 			if !ok {
 				t.Fatalf("the suite has no shapes for %v", kind)
 			}
-			for trial := range trials {
+			for trial := range o.Trials {
 				r := rand.New(rand.NewPCG(o.Seed, uint64(kind)<<32|uint64(trial)))
 				op := random(r)
 				op.Kind = kind
@@ -59,7 +61,7 @@ func Run(t *testing.T, set kernel.Set, o Options) {
 		})
 	}
 	if set.Traits().Fuses {
-		t.Run("fused", func(t *testing.T) { fusing(t, set, variants, o.Seed) })
+		t.Run("fused", func(t *testing.T) { fusing(t, set, variants, o) })
 	}
 	t.Run("refused", func(t *testing.T) { refuses(t, set) })
 	if !o.Allocates {
@@ -80,7 +82,9 @@ func (s *subject) check(oracle kernel.Set, variants []kernel.Set, r *rand.Rand) 
 	s.t.Helper()
 	l := newLauncher(s.t, s.set, s.op)
 	got := l.run(s.in, nil)
-	s.near("", got, newLauncher(s.t, oracle, s.op).once(s.in, nil))
+	want := newLauncher(s.t, oracle, s.op).once(s.in, nil)
+	limits := s.limits(oracle, want)
+	s.near("", got, want, limits)
 	for _, pair := range inPlace[s.op.Kind] {
 		alias := map[int]int{pair[0]: pair[1]}
 		if shared := l.run(s.in, alias); !equal(got[pair[0]:pair[0]+1], shared[pair[0]:pair[0]+1]) {
@@ -90,7 +94,7 @@ func (s *subject) check(oracle kernel.Set, variants []kernel.Set, r *rand.Rand) 
 	s.groupsAlone(got)
 	s.sameOn(variants, got)
 	if r.IntN(3) == 0 {
-		s.notANumber(oracle, r)
+		s.notANumber(oracle, r, limits)
 	}
 	s.in = wild(r, s.op, s.in)
 	s.sameOn(variants, newLauncher(s.t, s.set, s.op).once(s.in, nil))

@@ -129,9 +129,12 @@ func (u *unfusing) convDataGrad() {
 	case kernel.Alone:
 		u.made = append(u.made, g)
 		return
-	case kernel.ReLUNormSums, kernel.ReLUNormSquares:
+	case kernel.ReLUNormSums:
 		statistics = u.read[:3]
-		forward = u.norm(u.next(1)[0], u.forward, map[bool]int{true: -1}[u.op.After == kernel.ReLUNormSquares])
+		forward = u.norm(u.next(1)[0], u.forward, 0)
+	case kernel.ReLUNormSquares:
+		statistics = u.read[:3]
+		forward = u.norm(u.next(1)[0], u.forward, -1)
 	case kernel.AddReLUNormSums, kernel.AddReLUNormSquares:
 		g = u.launch(u.narrow(kernel.Add, u.op.N), g, u.next(1)[0])[0]
 		forward = u.next(1)[0]

@@ -112,3 +112,23 @@ func TestLossesByHand(t *testing.T) {
 	launch(t, op, []float64{1, 1, 1, 2, math.NaN(), 0, 0, math.Inf(1)}, []int32{0, 0, 1, 1}, loss)
 	same(t, "correct: a tie goes to the first, a NaN to nobody", loss, []float64{2})
 }
+
+func TestGradientsOfTwoFunctionsByHand(t *testing.T) {
+	dx := make([]float64, 8)
+	launch(t, kernel.Op{Kind: kernel.ReLUGrad, Groups: 1, N: 4, Repeat: 2, C: 2, H: 1, W: 1}, []float64{1, 2, 3, 4, 5, 6, 7, 8}, []float64{1, 0, 0, 1}, dx)
+	same(t, "dx of two images, two functions each", dx, []float64{1, 0, 3, 0, 0, 6, 0, 8})
+	launch(t, kernel.Op{Kind: kernel.OneHot, Groups: 1, N: 4, K: 2}, dx)
+	same(t, "df", dx, []float64{1, 0, 0, 1, 1, 0, 0, 1})
+}
+
+// The statistics are those of x wherever the shift is.
+func TestNormStatsByHand(t *testing.T) {
+	op := kernel.Op{Kind: kernel.NormStats, Groups: 2, N: 2, C: 1, H: 1, W: 2}
+	for _, shift := range []float64{0, 1000, -1e6} {
+		mean, variance, record := make([]float64, 2), make([]float64, 2), make([]float64, 4)
+		launch(t, op, []float64{1001, 1002, 1003, 1006, 5, 5, 5, 5}, []float64{shift}, mean, variance, record)
+		same(t, "mean", mean, []float64{1003, 5})
+		same(t, "variance", variance, []float64{3.5, 0})
+		same(t, "record", record, []float64{1003, 14.0 / 3, 5, 0})
+	}
+}
