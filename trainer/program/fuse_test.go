@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/dither-ml/dither/trainer/kernel"
-	"github.com/dither-ml/dither/trainer/kernel/ref"
 	"github.com/dither-ml/dither/trainer/model"
 )
 
@@ -28,7 +27,7 @@ func machineWith(set kernel.Set, passes []pass) *machine {
 }
 
 func TestPassesChangeNoBit(t *testing.T) {
-	set := fusing{ref.New()}
+	set := openCPU(t, 1)
 	shape := model.Shape{Channels: 2, Height: 6, Width: 5, Classes: 3}
 	for _, shortcut := range []string{"A", "B"} {
 		spec := model.Spec{Name: "resnet14", Shortcut: shortcut, Shape: shape}
