@@ -65,12 +65,15 @@ type Inference struct {
 
 // NewInference prepares the network for at most so many images at once.
 func NewInference(set kernel.Set, spec model.Spec, images int, mean, std []float64, pad int) (*Inference, error) {
+	return inferenceOn(newMachine(set), spec, images, mean, std, pad)
+}
+
+func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, pad int) (*Inference, error) {
 	g, err := model.Inference(spec, images)
 	if err != nil {
 		return nil, err
 	}
 	p := &Inference{spec: spec, pad: int32(pad), images: images, sizes: map[int][]launch{}}
-	m := newMachine(set)
 	if p.state, err = newState(m, g.Parameters); err != nil {
 		return nil, err
 	}
@@ -83,7 +86,7 @@ func NewInference(set kernel.Set, spec model.Spec, images int, mean, std []float
 		return nil, fmt.Errorf("%s: %w", spec.Name, err)
 	}
 	p.logits.lasts = true
-	p.steps = l.steps
+	p.steps = rewrite(l.steps, m.passes)
 	p.original = originals(images, p.pad)
 	p.sizes[images], err = m.bind(p.steps)
 	return p, err

@@ -13,13 +13,18 @@ import (
 type machine struct {
 	set       kernel.Set
 	stream    kernel.Stream
+	passes    []pass // over the steps, before they are planned
 	kernels   map[kernel.Op]kernel.Kernel
 	workspace kernel.Memory
 	bytes     int64
 }
 
 func newMachine(set kernel.Set) *machine {
-	return &machine{set: set, stream: set.NewStream(), kernels: map[kernel.Op]kernel.Kernel{}}
+	m := &machine{set: set, stream: set.NewStream(), kernels: map[kernel.Op]kernel.Kernel{}}
+	if set.Traits().Fuses {
+		m.passes = passes
+	}
+	return m
 }
 
 func (m *machine) alloc(t kernel.Type, n int) (kernel.Memory, error) {

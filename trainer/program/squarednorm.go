@@ -28,12 +28,15 @@ func NormImages(classes int) int { return max(1, gradientsAtOnce/classes) }
 
 // NewSquaredNorm prepares the passes for at most so many images at once.
 func NewSquaredNorm(set kernel.Set, spec model.Spec, images int, mean, std []float64, pad int) (*SquaredNorm, error) {
+	return squaredNormOn(newMachine(set), spec, images, mean, std, pad)
+}
+
+func squaredNormOn(m *machine, spec model.Spec, images int, mean, std []float64, pad int) (*SquaredNorm, error) {
 	g, err := model.SquaredNorm(spec, images)
 	if err != nil {
 		return nil, err
 	}
 	p := &SquaredNorm{spec: spec, images: images, sizes: map[int][]launch{}, original: originals(images, int32(pad))}
-	m := newMachine(set)
 	if p.state, err = newState(m, g.Parameters); err != nil {
 		return nil, err
 	}
@@ -56,7 +59,7 @@ func NewSquaredNorm(set kernel.Set, spec model.Spec, images int, mean, std []flo
 			return nil, fmt.Errorf("%s: %w", spec.Name, err)
 		}
 	}
-	p.steps = l.steps
+	p.steps = rewrite(l.steps, m.passes)
 	p.sizes[images], err = m.bind(p.steps)
 	return p, err
 }

@@ -33,6 +33,10 @@ type Training struct {
 
 // NewTraining lowers the network of c with its loss and gradients, plans its memory and prepares its kernels.
 func NewTraining(set kernel.Set, c TrainingConfig) (*Training, error) {
+	return trainingOn(newMachine(set), c)
+}
+
+func trainingOn(m *machine, c TrainingConfig) (*Training, error) {
 	if c.Groups < 1 || c.Images < 1 || c.Shards < c.Groups || c.Batch != c.Images*c.Shards {
 		return nil, fmt.Errorf("%d of %d shards of %d samples do not make a share of a batch of %d", c.Groups, c.Shards, c.Images, c.Batch)
 	}
@@ -43,7 +47,7 @@ func NewTraining(set kernel.Set, c TrainingConfig) (*Training, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Training{config: c, machine: newMachine(set)}
+	t := &Training{config: c, machine: m}
 	if t.state, err = newState(t.machine, g.Parameters); err != nil {
 		return nil, err
 	}
@@ -93,12 +97,12 @@ func (t *Training) lower(g *model.Graph) error {
 		return err
 	}
 	l.steps = append(l.steps, tr.arriving...)
-	t.steps, t.grads, t.ids = l.steps, tr.grads, tr.next
 	for _, v := range append(sums, records) {
 		if v != nil {
 			v.root().lasts = true
 		}
 	}
+	t.steps, t.grads, t.ids = rewrite(l.steps, m.passes), tr.grads, tr.next
 	if t.launches, err = m.bind(t.steps); err != nil {
 		return err
 	}

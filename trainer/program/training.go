@@ -111,8 +111,7 @@ func (t *training) statistics(l *lowering, op *model.Op, x *Value) *stats {
 	sums := l.real("sums "+op.Layer, l.groups*2*c)
 	l.emit(l.geometry(kernel.NormSums, op), 1, x, shift, sums)
 	total := t.reduce(l, sums, 2*c, 0, 2*c, true)
-	o := l.geometry(kernel.NormFinish, op)
-	o.Count, o.RecordStride = t.count(op), t.state.layout.running
+	o := kernel.Op{Kind: kernel.NormFinish, C: c, Count: t.count(op), RecordStride: t.state.layout.running}
 	l.emit(o, 3, total, shift, s.mean, s.variance, record)
 	return s
 }

@@ -1,0 +1,101 @@
+package program
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+	"github.com/dither-ml/dither/trainer/model"
+)
+
+// fusions are ways to choose among the passes: each alone, all but each, all.
+func fusions() map[string][]pass {
+	ways := map[string][]pass{"all": passes}
+	for i, p := range passes {
+		ways[p.name+" alone"] = passes[i : i+1]
+		ways["all but "+p.name] = slices.Concat(passes[:i], passes[i+1:])
+	}
+	return ways
+}
+
+// machineWith is a machine whose programs go through those passes.
+func machineWith(set kernel.Set, passes []pass) *machine {
+	m := newMachine(set)
+	m.passes = passes
+	return m
+}
+
+func TestPassesChangeNoBit(t *testing.T) {
+	set := openCPU(t, 1)
+	shape := model.Shape{Channels: 2, Height: 6, Width: 5, Classes: 3}
+	for _, shortcut := range []string{"A", "B"} {
+		spec := model.Spec{Name: "resnet14", Shortcut: shortcut, Shape: shape}
+		for _, batchNorm := range []string{"shard", "global"} {
+			training := func(passes []pass) map[string][]float32 {
+				p, err := trainingOn(machineWith(set, passes), smallConfig(spec, 2, 3, batchNorm))
+				if err != nil {
+					t.Fatal(err)
+				}
+				loadStart(t, p.Parameters(), p.Load)
+				all := map[string][]float32{}
+				for k := range 2 {
+					makeSamples(6, shape, uint64(k)).into(t, p)
+					losses, correct, err := p.Step(nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					all[fmt.Sprint("losses ", k)], all[fmt.Sprint("correct ", k)] = slices.Clone(losses), slices.Clone(correct)
+					for i, g := range p.grads {
+						v := make([]float32, g.Len)
+						p.machine.stream.Read(v, g.Memory)
+						all[fmt.Sprint("bucket ", i, " ", k)] = v
+					}
+					if err := p.Commit(0.05); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for name, v := range keptState(t, p) {
+					all[name] = v
+				}
+				return all
+			}
+			want := training(nil)
+			for way, passes := range fusions() {
+				sameBits(t, spec.Shortcut+" "+batchNorm+" training, "+way, training(passes), want)
+			}
+		}
+		const n = 3
+		in := makeSamples(n, shape, 7)
+		mean, std := normalised(shape.Channels)
+		evaluation := func(passes []pass) map[string][]float32 {
+			net, err := inferenceOn(machineWith(set, passes), spec, n, mean, std, pad)
+			if err != nil {
+				t.Fatal(err)
+			}
+			norms, err := squaredNormOn(machineWith(set, passes), spec, n, mean, std, pad)
+			if err != nil {
+				t.Fatal(err)
+			}
+			loadStart(t, net.Parameters(), net.Load)
+			loadStart(t, norms.Parameters(), norms.Load)
+			all := map[string][]float32{}
+			for _, images := range []int{n, 2} {
+				logits, squares := make([]float32, images*shape.Classes), make([]float32, images*shape.Classes)
+				pixels := in.part(0, images, shape).pixels
+				if err := net.Logits(pixels, nil, images, logits); err != nil {
+					t.Fatal(err)
+				}
+				if err := norms.SquaredNorms(pixels, images, squares); err != nil {
+					t.Fatal(err)
+				}
+				all[fmt.Sprint("logits of ", images)], all[fmt.Sprint("squares of ", images)] = logits, squares
+			}
+			return all
+		}
+		want := evaluation(nil)
+		for way, passes := range fusions() {
+			sameBits(t, spec.Shortcut+" evaluation, "+way, evaluation(passes), want)
+		}
+	}
+}
