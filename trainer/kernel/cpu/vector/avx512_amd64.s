@@ -334,7 +334,9 @@ columns11:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-rows13:
+below13:
+	CMPQ   48(SP), $+4
+	JLT    lower14
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	VXORPS Z0, Z0, Z0
@@ -355,23 +357,23 @@ rows13:
 	VXORPS Z15, Z15, Z15
 	MOVQ   72(SP), R12
 	TESTQ  R12, R12
-	JZ     done15
+	JZ     done16
 
-loop14:
+loop15:
 	CMPQ       R9, R10
-	JGE        fetched16
+	JGE        fetched17
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched16:
+fetched17:
 	CMPQ DI, R11
-	JGE  fetched17
+	JGE  fetched18
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched17:
+fetched18:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -474,14 +476,14 @@ fetched17:
 	ADDQ         BX, CX
 	ADDQ         $+16, AX
 	DECQ         R12
-	JNZ          loop14
+	JNZ          loop15
 
-done15:
+done16:
 	MOVQ  80(SP), R12
 	TESTQ R12, R12
-	JZ    done19
+	JZ    done20
 
-loop18:
+loop19:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -509,9 +511,9 @@ loop18:
 	ADDQ         BX, CX
 	ADDQ         $+4, AX
 	DECQ         R12
-	JNZ          loop18
+	JNZ          loop19
 
-done19:
+done20:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, 128(DX)
@@ -532,19 +534,22 @@ done19:
 	VMOVUPS Z14, 128(DX)
 	VMOVUPS Z15, 192(DX)
 	ADDQ    BX, DX
-	LEAQ    (SI)(R8*1), AX
-	ADDQ    AX, 24(SP)
+	MOVQ    24(SP), AX
+	LEAQ    (AX)(SI*4), AX
+	MOVQ    AX, 24(SP)
 	SUBQ    $+4, 48(SP)
-	JNZ     rows13
-	ADDQ    $+256, 32(SP)
-	ADDQ    $+256, 40(SP)
-	SUBQ    $+256, 56(SP)
-	JMP     columns11
+	JMP     below13
+
+lower14:
+	ADDQ $+256, 32(SP)
+	ADDQ $+256, 40(SP)
+	SUBQ $+256, 56(SP)
+	JMP  columns11
 
 next12:
-columns20:
+columns21:
 	CMPQ 56(SP), $+128
-	JLT  next21
+	JLT  next22
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -552,7 +557,9 @@ columns20:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-rows22:
+below23:
+	CMPQ   48(SP), $+8
+	JLT    lower24
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	LEAQ   (AX)(SI*4), R12
@@ -574,23 +581,23 @@ rows22:
 	VXORPS Z15, Z15, Z15
 	MOVQ   72(SP), R13
 	TESTQ  R13, R13
-	JZ     done24
+	JZ     done26
 
-loop23:
+loop25:
 	CMPQ       R9, R10
-	JGE        fetched25
+	JGE        fetched27
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched25:
+fetched27:
 	CMPQ DI, R11
-	JGE  fetched26
+	JGE  fetched28
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched26:
+fetched28:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -702,14 +709,14 @@ fetched26:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R12
 	DECQ         R13
-	JNZ          loop23
+	JNZ          loop25
 
-done24:
+done26:
 	MOVQ  80(SP), R13
 	TESTQ R13, R13
-	JZ    done28
+	JZ    done30
 
-loop27:
+loop29:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -740,9 +747,9 @@ loop27:
 	ADDQ         $+4, AX
 	ADDQ         $+4, R12
 	DECQ         R13
-	JNZ          loop27
+	JNZ          loop29
 
-done28:
+done30:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -767,21 +774,22 @@ done28:
 	VMOVUPS Z14, (DX)
 	VMOVUPS Z15, 64(DX)
 	ADDQ    BX, DX
-	LEAQ    (SI)(R8*1), AX
-	ADDQ    AX, 24(SP)
-	LEAQ    (SI)(R8*1), AX
-	ADDQ    AX, 24(SP)
+	MOVQ    24(SP), AX
+	LEAQ    (AX)(SI*8), AX
+	MOVQ    AX, 24(SP)
 	SUBQ    $+8, 48(SP)
-	JNZ     rows22
-	ADDQ    $+128, 32(SP)
-	ADDQ    $+128, 40(SP)
-	SUBQ    $+128, 56(SP)
-	JMP     columns20
+	JMP     below23
 
-next21:
-columns29:
+lower24:
+	ADDQ $+128, 32(SP)
+	ADDQ $+128, 40(SP)
+	SUBQ $+128, 56(SP)
+	JMP  columns21
+
+next22:
+columns31:
 	CMPQ 56(SP), $+64
-	JLT  next30
+	JLT  next32
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -789,7 +797,9 @@ columns29:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-rows31:
+below33:
+	CMPQ   48(SP), $+8
+	JLT    lower34
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	LEAQ   (AX)(SI*4), R12
@@ -803,23 +813,23 @@ rows31:
 	VXORPS Z7, Z7, Z7
 	MOVQ   72(SP), R13
 	TESTQ  R13, R13
-	JZ     done33
+	JZ     done36
 
-loop32:
+loop35:
 	CMPQ       R9, R10
-	JGE        fetched34
+	JGE        fetched37
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched34:
+fetched37:
 	CMPQ DI, R11
-	JGE  fetched35
+	JGE  fetched38
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched35:
+fetched38:
 	VMOVUPS          (CX), Z8
 	VFMADD231PS.BCST (AX), Z8, Z0
 	VFMADD231PS.BCST (AX)(SI*1), Z8, Z1
@@ -863,14 +873,14 @@ fetched35:
 	ADDQ             $+16, AX
 	ADDQ             $+16, R12
 	DECQ             R13
-	JNZ              loop32
+	JNZ              loop35
 
-done33:
+done36:
 	MOVQ  80(SP), R13
 	TESTQ R13, R13
-	JZ    done37
+	JZ    done40
 
-loop36:
+loop39:
 	VMOVUPS          (CX), Z8
 	VFMADD231PS.BCST (AX), Z8, Z0
 	VFMADD231PS.BCST (AX)(SI*1), Z8, Z1
@@ -884,9 +894,9 @@ loop36:
 	ADDQ             $+4, AX
 	ADDQ             $+4, R12
 	DECQ             R13
-	JNZ              loop36
+	JNZ              loop39
 
-done37:
+done40:
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -903,36 +913,37 @@ done37:
 	ADDQ    BX, DX
 	VMOVUPS Z7, (DX)
 	ADDQ    BX, DX
-	LEAQ    (SI)(R8*1), AX
-	ADDQ    AX, 24(SP)
-	LEAQ    (SI)(R8*1), AX
-	ADDQ    AX, 24(SP)
+	MOVQ    24(SP), AX
+	LEAQ    (AX)(SI*8), AX
+	MOVQ    AX, 24(SP)
 	SUBQ    $+8, 48(SP)
-	JNZ     rows31
-	ADDQ    $+64, 32(SP)
-	ADDQ    $+64, 40(SP)
-	SUBQ    $+64, 56(SP)
-	JMP     columns29
+	JMP     below33
 
-next30:
-more38:
+lower34:
+	ADDQ $+64, 32(SP)
+	ADDQ $+64, 40(SP)
+	SUBQ $+64, 56(SP)
+	JMP  columns31
+
+next32:
+more41:
 	CMPQ       R9, R10
-	JGE        fetched39
+	JGE        fetched42
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
-	JMP        more38
+	JMP        more41
 
-fetched39:
-more40:
+fetched42:
+more43:
 	CMPQ DI, R11
-	JGE  fetched41
+	JGE  fetched44
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
-	JMP  more40
+	JMP  more43
 
-fetched41:
+fetched44:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX
@@ -999,12 +1010,14 @@ columns2:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-rows4:
+below4:
+	CMPQ    48(SP), $+4
+	JLT     lower5
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first5
+	JNZ     first6
 	MOVQ    DX, R10
 	VMOVUPS (R10), Z0
 	VMOVUPS 64(R10), Z1
@@ -1026,9 +1039,9 @@ rows4:
 	VMOVUPS 128(R10), Z14
 	VMOVUPS 192(R10), Z15
 	ADDQ    BX, R10
-	JMP     begun6
+	JMP     begun7
 
-first5:
+first6:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1046,18 +1059,18 @@ first5:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-begun6:
+begun7:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done8
+	JZ    done9
 
-loop7:
+loop8:
 	CMPQ       R8, R9
-	JGE        fetched9
+	JGE        fetched10
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched9:
+fetched10:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -1160,14 +1173,14 @@ fetched9:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop7
+	JNZ          loop8
 
-done8:
+done9:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done11
+	JZ    done12
 
-loop10:
+loop11:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -1195,9 +1208,9 @@ loop10:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop10
+	JNZ          loop11
 
-done11:
+done12:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, 128(DX)
@@ -1220,16 +1233,18 @@ done11:
 	ADDQ    BX, DX
 	ADDQ    $+16, 24(SP)
 	SUBQ    $+4, 48(SP)
-	JNZ     rows4
-	ADDQ    $+256, 32(SP)
-	ADDQ    $+256, 40(SP)
-	SUBQ    $+256, 56(SP)
-	JMP     columns2
+	JMP     below4
+
+lower5:
+	ADDQ $+256, 32(SP)
+	ADDQ $+256, 40(SP)
+	SUBQ $+256, 56(SP)
+	JMP  columns2
 
 next3:
-columns12:
+columns13:
 	CMPQ 56(SP), $+128
-	JLT  next13
+	JLT  next14
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -1237,12 +1252,14 @@ columns12:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-rows14:
+below15:
+	CMPQ    48(SP), $+8
+	JLT     lower16
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first15
+	JNZ     first17
 	MOVQ    DX, R10
 	VMOVUPS (R10), Z0
 	VMOVUPS 64(R10), Z1
@@ -1268,9 +1285,9 @@ rows14:
 	VMOVUPS (R10), Z14
 	VMOVUPS 64(R10), Z15
 	ADDQ    BX, R10
-	JMP     begun16
+	JMP     begun18
 
-first15:
+first17:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1288,18 +1305,18 @@ first15:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-begun16:
+begun18:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done18
+	JZ    done20
 
-loop17:
+loop19:
 	CMPQ       R8, R9
-	JGE        fetched19
+	JGE        fetched21
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched19:
+fetched21:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -1410,14 +1427,14 @@ fetched19:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop17
+	JNZ          loop19
 
-done18:
+done20:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done21
+	JZ    done23
 
-loop20:
+loop22:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -1447,9 +1464,9 @@ loop20:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop20
+	JNZ          loop22
 
-done21:
+done23:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -1476,16 +1493,18 @@ done21:
 	ADDQ    BX, DX
 	ADDQ    $+32, 24(SP)
 	SUBQ    $+8, 48(SP)
-	JNZ     rows14
-	ADDQ    $+128, 32(SP)
-	ADDQ    $+128, 40(SP)
-	SUBQ    $+128, 56(SP)
-	JMP     columns12
+	JMP     below15
 
-next13:
-columns22:
+lower16:
+	ADDQ $+128, 32(SP)
+	ADDQ $+128, 40(SP)
+	SUBQ $+128, 56(SP)
+	JMP  columns13
+
+next14:
+columns24:
 	CMPQ 56(SP), $+64
-	JLT  next23
+	JLT  next25
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -1493,12 +1512,14 @@ columns22:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-rows24:
+below26:
+	CMPQ    48(SP), $+16
+	JLT     lower27
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first25
+	JNZ     first28
 	MOVQ    DX, R10
 	VMOVUPS (R10), Z0
 	ADDQ    BX, R10
@@ -1532,9 +1553,9 @@ rows24:
 	ADDQ    BX, R10
 	VMOVUPS (R10), Z15
 	ADDQ    BX, R10
-	JMP     begun26
+	JMP     begun29
 
-first25:
+first28:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1552,18 +1573,18 @@ first25:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-begun26:
+begun29:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done28
+	JZ    done31
 
-loop27:
+loop30:
 	CMPQ       R8, R9
-	JGE        fetched29
+	JGE        fetched32
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched29:
+fetched32:
 	VMOVUPS          (CX), Z16
 	VFMADD231PS.BCST (AX), Z16, Z0
 	VFMADD231PS.BCST 4(AX), Z16, Z1
@@ -1638,14 +1659,14 @@ fetched29:
 	ADDQ             BX, CX
 	LEAQ             (AX)(SI*4), AX
 	DECQ             R10
-	JNZ              loop27
+	JNZ              loop30
 
-done28:
+done31:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done31
+	JZ    done34
 
-loop30:
+loop33:
 	VMOVUPS          (CX), Z16
 	VFMADD231PS.BCST (AX), Z16, Z0
 	VFMADD231PS.BCST 4(AX), Z16, Z1
@@ -1666,9 +1687,9 @@ loop30:
 	ADDQ             BX, CX
 	LEAQ             (AX)(SI*1), AX
 	DECQ             R10
-	JNZ              loop30
+	JNZ              loop33
 
-done31:
+done34:
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -1703,21 +1724,23 @@ done31:
 	ADDQ    BX, DX
 	ADDQ    $+64, 24(SP)
 	SUBQ    $+16, 48(SP)
-	JNZ     rows24
-	ADDQ    $+64, 32(SP)
-	ADDQ    $+64, 40(SP)
-	SUBQ    $+64, 56(SP)
-	JMP     columns22
+	JMP     below26
 
-next23:
-more32:
+lower27:
+	ADDQ $+64, 32(SP)
+	ADDQ $+64, 40(SP)
+	SUBQ $+64, 56(SP)
+	JMP  columns24
+
+next25:
+more35:
 	CMPQ       R8, R9
-	JGE        fetched33
+	JGE        fetched36
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
-	JMP        more32
+	JMP        more35
 
-fetched33:
+fetched36:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX
@@ -2519,7 +2542,7 @@ GLOBL eight<>(SB), RODATA|NOPTR, $4
 
 // func weightTilesAVX512(w *float32, lane int, flip bool, step int, u *float32, position int, next int, n int)
 // Requires: AVX, AVX512DQ, AVX512F
-TEXT ·weightTilesAVX512(SB), NOSPLIT, $0-64
+TEXT ·weightTilesAVX512(SB), NOSPLIT, $664-64
 	VBROADCASTSS a<>+0(SB), Z0
 	VBROADCASTSS b<>+0(SB), Z1
 	VBROADCASTSS a2<>+0(SB), Z2
@@ -2532,261 +2555,435 @@ TEXT ·weightTilesAVX512(SB), NOSPLIT, $0-64
 	MOVQ         n+56(FP), DX
 	MOVQ         step+24(FP), BX
 	SHLQ         $0x02, BX
-	MOVQ         next+48(FP), SI
-	SHLQ         $0x02, SI
-	MOVQ         lane+8(FP), DI
+	MOVQ         BX, (SP)
+	MOVQ         next+48(FP), BX
+	SHLQ         $0x02, BX
+	MOVQ         BX, 8(SP)
+	MOVQ         lane+8(FP), BX
+	SHLQ         $0x02, BX
+	LEAQ         (BX)(BX*2), SI
+	MOVQ         position+40(FP), DI
 	SHLQ         $0x02, DI
-	MOVQ         position+40(FP), R8
-	SHLQ         $0x02, R8
-	LEAQ         (R8)(R8*2), R9
-	LEAQ         (R8)(R8*4), R10
-	SHLQ         $0x03, DI
-	XORQ         R11, R11
-	MOVQ         $+4, R12
+	LEAQ         (DI)(DI*2), R8
+	LEAQ         (DI)(DI*4), R9
+	LEAQ         87(SP), R10
+	ANDQ         $-64, R10
+	MOVQ         R10, R11
+	MOVQ         $+64, R12
 	MOVB         flip+16(FP), R13
 	TESTB        R13, R13
 	JZ           plain1
-	MOVQ         $+32, R11
-	MOVQ         $-4, R12
+	ADDQ         $+512, R11
+	MOVQ         $-64, R12
 
 plain1:
-	VPBROADCASTD lane+8(FP), Z7
-	VPMULLD      lanes<>+0(SB), Z7, Z7
-	TESTQ        DX, DX
-	JZ           done3
+	MOVQ  R11, 16(SP)
+	TESTQ DX, DX
+	JZ    done3
 
 loop2:
-	LEAQ        (AX)(R11*1), R13
-	MOVQ        R13, R14
-	VXORPS      Z8, Z8, Z8
-	MOVL        $0x0000ffff, R15
-	KMOVW       R15, K1
-	VGATHERDPS  (R14)(Z7*4), K1, Z8
-	ADDQ        R12, R14
-	VXORPS      Z9, Z9, Z9
-	MOVL        $0x0000ffff, R15
-	KMOVW       R15, K1
-	VGATHERDPS  (R14)(Z7*4), K1, Z9
-	ADDQ        R12, R14
-	VXORPS      Z10, Z10, Z10
-	MOVL        $0x0000ffff, R15
-	KMOVW       R15, K1
-	VGATHERDPS  (R14)(Z7*4), K1, Z10
-	ADDQ        R12, R14
-	VXORPS      Z11, Z11, Z11
-	MOVL        $0x0000ffff, R15
-	KMOVW       R15, K1
-	VGATHERDPS  (R14)(Z7*4), K1, Z11
-	ADDQ        R12, R14
-	VXORPS      Z12, Z12, Z12
-	MOVL        $0x0000ffff, R15
-	KMOVW       R15, K1
-	VGATHERDPS  (R14)(Z7*4), K1, Z12
-	ADDQ        R12, R14
-	VXORPS      Z13, Z13, Z13
-	MOVL        $0x0000ffff, R15
-	KMOVW       R15, K1
-	VGATHERDPS  (R14)(Z7*4), K1, Z13
-	ADDQ        R12, R14
-	VXORPS      Z14, Z14, Z14
-	MOVL        $0x0000ffff, R15
-	KMOVW       R15, K1
-	VGATHERDPS  (R14)(Z7*4), K1, Z14
-	ADDQ        R12, R14
-	VXORPS      Z15, Z15, Z15
-	MOVL        $0x0000ffff, R15
-	KMOVW       R15, K1
-	VGATHERDPS  (R14)(Z7*4), K1, Z15
-	ADDQ        R12, R14
-	VXORPS      Z16, Z16, Z16
-	MOVL        $0x0000ffff, R15
-	KMOVW       R15, K1
-	VGATHERDPS  (R14)(Z7*4), K1, Z16
-	ADDQ        R12, R14
-	ADDQ        DI, R13
-	VMULPS      Z4, Z8, Z17
-	VMULPS      Z4, Z9, Z18
-	VMULPS      Z4, Z10, Z19
-	VMOVUPS     Z19, (CX)(R10*1)
-	VMOVUPS     Z17, Z20
-	VFMADD231PS Z2, Z19, Z20
-	VMULPS      Z0, Z18, Z21
-	VADDPS      Z21, Z20, Z22
-	VMULPS      Z5, Z22, Z22
-	VSUBPS      Z21, Z20, Z20
-	VMULPS      Z5, Z20, Z20
-	VMOVUPS     Z22, (CX)(R8*1)
-	VMOVUPS     Z20, (CX)(R8*2)
-	VMOVUPS     Z17, Z20
-	VFMADD231PS Z3, Z19, Z20
-	VMULPS      Z1, Z18, Z18
-	VADDPS      Z18, Z20, Z19
-	VMULPS      Z6, Z19, Z19
-	VSUBPS      Z18, Z20, Z20
-	VMULPS      Z6, Z20, Z20
-	VMOVUPS     Z19, (CX)(R9*1)
-	VMOVUPS     Z20, (CX)(R8*4)
-	VMULPS      Z4, Z17, Z17
-	VMOVUPS     Z17, (CX)
-	VMOVUPS     Z8, Z17
-	VFMADD231PS Z2, Z14, Z17
-	VMULPS      Z0, Z11, Z18
-	VADDPS      Z18, Z17, Z19
-	VMULPS      Z5, Z19, Z19
-	VSUBPS      Z18, Z17, Z17
-	VMULPS      Z5, Z17, Z17
-	VMOVUPS     Z9, Z18
-	VFMADD231PS Z2, Z15, Z18
-	VMULPS      Z0, Z12, Z20
-	VADDPS      Z20, Z18, Z21
-	VMULPS      Z5, Z21, Z21
-	VSUBPS      Z20, Z18, Z18
-	VMULPS      Z5, Z18, Z18
-	VMOVUPS     Z10, Z20
-	VFMADD231PS Z2, Z16, Z20
-	VMULPS      Z0, Z13, Z22
-	VADDPS      Z22, Z20, Z23
-	VMULPS      Z5, Z23, Z23
-	VSUBPS      Z22, Z20, Z20
-	VMULPS      Z5, Z20, Z20
-	LEAQ        (CX)(R9*2), R13
-	VMOVUPS     Z23, (R13)(R10*1)
-	VMOVUPS     Z19, Z22
-	VFMADD231PS Z2, Z23, Z22
-	VMULPS      Z0, Z21, Z24
-	VADDPS      Z24, Z22, Z25
-	VMULPS      Z5, Z25, Z25
-	VSUBPS      Z24, Z22, Z22
-	VMULPS      Z5, Z22, Z22
-	VMOVUPS     Z25, (R13)(R8*1)
-	VMOVUPS     Z22, (R13)(R8*2)
-	VMOVUPS     Z19, Z22
-	VFMADD231PS Z3, Z23, Z22
-	VMULPS      Z1, Z21, Z21
-	VADDPS      Z21, Z22, Z23
-	VMULPS      Z6, Z23, Z23
-	VSUBPS      Z21, Z22, Z22
-	VMULPS      Z6, Z22, Z22
-	VMOVUPS     Z23, (R13)(R9*1)
-	VMOVUPS     Z22, (R13)(R8*4)
-	VMULPS      Z4, Z19, Z19
-	VMOVUPS     Z19, (R13)
-	LEAQ        (R13)(R9*2), R13
-	VMOVUPS     Z20, (R13)(R10*1)
-	VMOVUPS     Z17, Z19
-	VFMADD231PS Z2, Z20, Z19
-	VMULPS      Z0, Z18, Z21
-	VADDPS      Z21, Z19, Z22
-	VMULPS      Z5, Z22, Z22
-	VSUBPS      Z21, Z19, Z19
-	VMULPS      Z5, Z19, Z19
-	VMOVUPS     Z22, (R13)(R8*1)
-	VMOVUPS     Z19, (R13)(R8*2)
-	VMOVUPS     Z17, Z19
-	VFMADD231PS Z3, Z20, Z19
-	VMULPS      Z1, Z18, Z18
-	VADDPS      Z18, Z19, Z20
-	VMULPS      Z6, Z20, Z20
-	VSUBPS      Z18, Z19, Z19
-	VMULPS      Z6, Z19, Z19
-	VMOVUPS     Z20, (R13)(R9*1)
-	VMOVUPS     Z19, (R13)(R8*4)
-	VMULPS      Z4, Z17, Z17
-	VMOVUPS     Z17, (R13)
-	VMOVUPS     Z8, Z8
-	VFMADD231PS Z3, Z14, Z8
-	VMULPS      Z1, Z11, Z11
-	VADDPS      Z11, Z8, Z17
-	VMULPS      Z6, Z17, Z17
-	VSUBPS      Z11, Z8, Z8
-	VMULPS      Z6, Z8, Z8
-	VMOVUPS     Z9, Z9
-	VFMADD231PS Z3, Z15, Z9
-	VMULPS      Z1, Z12, Z11
-	VADDPS      Z11, Z9, Z12
-	VMULPS      Z6, Z12, Z12
-	VSUBPS      Z11, Z9, Z9
-	VMULPS      Z6, Z9, Z9
-	VMOVUPS     Z10, Z10
-	VFMADD231PS Z3, Z16, Z10
-	VMULPS      Z1, Z13, Z11
-	VADDPS      Z11, Z10, Z13
-	VMULPS      Z6, Z13, Z13
-	VSUBPS      Z11, Z10, Z10
-	VMULPS      Z6, Z10, Z10
-	LEAQ        (R13)(R9*2), R13
-	VMOVUPS     Z13, (R13)(R10*1)
-	VMOVUPS     Z17, Z11
-	VFMADD231PS Z2, Z13, Z11
-	VMULPS      Z0, Z12, Z18
-	VADDPS      Z18, Z11, Z19
-	VMULPS      Z5, Z19, Z19
-	VSUBPS      Z18, Z11, Z11
-	VMULPS      Z5, Z11, Z11
-	VMOVUPS     Z19, (R13)(R8*1)
-	VMOVUPS     Z11, (R13)(R8*2)
-	VMOVUPS     Z17, Z11
-	VFMADD231PS Z3, Z13, Z11
-	VMULPS      Z1, Z12, Z12
-	VADDPS      Z12, Z11, Z13
-	VMULPS      Z6, Z13, Z13
-	VSUBPS      Z12, Z11, Z11
-	VMULPS      Z6, Z11, Z11
-	VMOVUPS     Z13, (R13)(R9*1)
-	VMOVUPS     Z11, (R13)(R8*4)
-	VMULPS      Z4, Z17, Z17
-	VMOVUPS     Z17, (R13)
-	LEAQ        (R13)(R9*2), R13
-	VMOVUPS     Z10, (R13)(R10*1)
-	VMOVUPS     Z8, Z11
-	VFMADD231PS Z2, Z10, Z11
-	VMULPS      Z0, Z9, Z12
-	VADDPS      Z12, Z11, Z13
-	VMULPS      Z5, Z13, Z13
-	VSUBPS      Z12, Z11, Z11
-	VMULPS      Z5, Z11, Z11
-	VMOVUPS     Z13, (R13)(R8*1)
-	VMOVUPS     Z11, (R13)(R8*2)
-	VMOVUPS     Z8, Z11
-	VFMADD231PS Z3, Z10, Z11
-	VMULPS      Z1, Z9, Z9
-	VADDPS      Z9, Z11, Z10
-	VMULPS      Z6, Z10, Z10
-	VSUBPS      Z9, Z11, Z11
-	VMULPS      Z6, Z11, Z11
-	VMOVUPS     Z10, (R13)(R9*1)
-	VMOVUPS     Z11, (R13)(R8*4)
-	VMULPS      Z4, Z8, Z8
-	VMOVUPS     Z8, (R13)
-	VMOVUPS     Z14, Z8
-	VMOVUPS     Z15, Z9
-	VMOVUPS     Z16, Z10
-	LEAQ        (R13)(R9*2), R13
-	VMOVUPS     Z10, (R13)(R10*1)
-	VMOVUPS     Z8, Z11
-	VFMADD231PS Z2, Z10, Z11
-	VMULPS      Z0, Z9, Z12
-	VADDPS      Z12, Z11, Z13
-	VMULPS      Z5, Z13, Z13
-	VSUBPS      Z12, Z11, Z11
-	VMULPS      Z5, Z11, Z11
-	VMOVUPS     Z13, (R13)(R8*1)
-	VMOVUPS     Z11, (R13)(R8*2)
-	VMOVUPS     Z8, Z11
-	VFMADD231PS Z3, Z10, Z11
-	VMULPS      Z1, Z9, Z9
-	VADDPS      Z9, Z11, Z10
-	VMULPS      Z6, Z10, Z10
-	VSUBPS      Z9, Z11, Z11
-	VMULPS      Z6, Z11, Z11
-	VMOVUPS     Z10, (R13)(R9*1)
-	VMOVUPS     Z11, (R13)(R8*4)
-	VMULPS      Z4, Z8, Z8
-	VMOVUPS     Z8, (R13)
-	ADDQ        BX, AX
-	ADDQ        SI, CX
-	DECQ        DX
-	JNZ         loop2
+	MOVQ         AX, R13
+	MOVQ         16(SP), R11
+	LEAQ         (R13)(BX*4), R14
+	LEAQ         (R14)(BX*4), R15
+	LEAQ         (R15)(BX*4), BP
+	VXORPS       Z7, Z7, Z7
+	VMOVSS       (R13), X7
+	VINSERTPS    $0x10, (R13)(BX*1), X7, X7
+	VINSERTPS    $0x20, (R13)(BX*2), X7, X7
+	VINSERTPS    $0x30, (R13)(SI*1), X7, X7
+	VMOVSS       (R14), X8
+	VINSERTPS    $0x10, (R14)(BX*1), X8, X8
+	VINSERTPS    $0x20, (R14)(BX*2), X8, X8
+	VINSERTPS    $0x30, (R14)(SI*1), X8, X8
+	VINSERTF32X4 $0x01, X8, Z7, Z7
+	VMOVSS       (R15), X8
+	VINSERTPS    $0x10, (R15)(BX*1), X8, X8
+	VINSERTPS    $0x20, (R15)(BX*2), X8, X8
+	VINSERTPS    $0x30, (R15)(SI*1), X8, X8
+	VINSERTF32X4 $0x02, X8, Z7, Z7
+	VMOVSS       (BP), X8
+	VINSERTPS    $0x10, (BP)(BX*1), X8, X8
+	VINSERTPS    $0x20, (BP)(BX*2), X8, X8
+	VINSERTPS    $0x30, (BP)(SI*1), X8, X8
+	VINSERTF32X4 $0x03, X8, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	ADDQ         R12, R11
+	VXORPS       Z7, Z7, Z7
+	VMOVSS       4(R13), X7
+	VINSERTPS    $0x10, 4(R13)(BX*1), X7, X7
+	VINSERTPS    $0x20, 4(R13)(BX*2), X7, X7
+	VINSERTPS    $0x30, 4(R13)(SI*1), X7, X7
+	VMOVSS       4(R14), X8
+	VINSERTPS    $0x10, 4(R14)(BX*1), X8, X8
+	VINSERTPS    $0x20, 4(R14)(BX*2), X8, X8
+	VINSERTPS    $0x30, 4(R14)(SI*1), X8, X8
+	VINSERTF32X4 $0x01, X8, Z7, Z7
+	VMOVSS       4(R15), X8
+	VINSERTPS    $0x10, 4(R15)(BX*1), X8, X8
+	VINSERTPS    $0x20, 4(R15)(BX*2), X8, X8
+	VINSERTPS    $0x30, 4(R15)(SI*1), X8, X8
+	VINSERTF32X4 $0x02, X8, Z7, Z7
+	VMOVSS       4(BP), X8
+	VINSERTPS    $0x10, 4(BP)(BX*1), X8, X8
+	VINSERTPS    $0x20, 4(BP)(BX*2), X8, X8
+	VINSERTPS    $0x30, 4(BP)(SI*1), X8, X8
+	VINSERTF32X4 $0x03, X8, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	ADDQ         R12, R11
+	VXORPS       Z7, Z7, Z7
+	VMOVSS       8(R13), X7
+	VINSERTPS    $0x10, 8(R13)(BX*1), X7, X7
+	VINSERTPS    $0x20, 8(R13)(BX*2), X7, X7
+	VINSERTPS    $0x30, 8(R13)(SI*1), X7, X7
+	VMOVSS       8(R14), X8
+	VINSERTPS    $0x10, 8(R14)(BX*1), X8, X8
+	VINSERTPS    $0x20, 8(R14)(BX*2), X8, X8
+	VINSERTPS    $0x30, 8(R14)(SI*1), X8, X8
+	VINSERTF32X4 $0x01, X8, Z7, Z7
+	VMOVSS       8(R15), X8
+	VINSERTPS    $0x10, 8(R15)(BX*1), X8, X8
+	VINSERTPS    $0x20, 8(R15)(BX*2), X8, X8
+	VINSERTPS    $0x30, 8(R15)(SI*1), X8, X8
+	VINSERTF32X4 $0x02, X8, Z7, Z7
+	VMOVSS       8(BP), X8
+	VINSERTPS    $0x10, 8(BP)(BX*1), X8, X8
+	VINSERTPS    $0x20, 8(BP)(BX*2), X8, X8
+	VINSERTPS    $0x30, 8(BP)(SI*1), X8, X8
+	VINSERTF32X4 $0x03, X8, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	ADDQ         R12, R11
+	VXORPS       Z7, Z7, Z7
+	VMOVSS       12(R13), X7
+	VINSERTPS    $0x10, 12(R13)(BX*1), X7, X7
+	VINSERTPS    $0x20, 12(R13)(BX*2), X7, X7
+	VINSERTPS    $0x30, 12(R13)(SI*1), X7, X7
+	VMOVSS       12(R14), X8
+	VINSERTPS    $0x10, 12(R14)(BX*1), X8, X8
+	VINSERTPS    $0x20, 12(R14)(BX*2), X8, X8
+	VINSERTPS    $0x30, 12(R14)(SI*1), X8, X8
+	VINSERTF32X4 $0x01, X8, Z7, Z7
+	VMOVSS       12(R15), X8
+	VINSERTPS    $0x10, 12(R15)(BX*1), X8, X8
+	VINSERTPS    $0x20, 12(R15)(BX*2), X8, X8
+	VINSERTPS    $0x30, 12(R15)(SI*1), X8, X8
+	VINSERTF32X4 $0x02, X8, Z7, Z7
+	VMOVSS       12(BP), X8
+	VINSERTPS    $0x10, 12(BP)(BX*1), X8, X8
+	VINSERTPS    $0x20, 12(BP)(BX*2), X8, X8
+	VINSERTPS    $0x30, 12(BP)(SI*1), X8, X8
+	VINSERTF32X4 $0x03, X8, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	ADDQ         R12, R11
+	VXORPS       Z7, Z7, Z7
+	VMOVSS       16(R13), X7
+	VINSERTPS    $0x10, 16(R13)(BX*1), X7, X7
+	VINSERTPS    $0x20, 16(R13)(BX*2), X7, X7
+	VINSERTPS    $0x30, 16(R13)(SI*1), X7, X7
+	VMOVSS       16(R14), X8
+	VINSERTPS    $0x10, 16(R14)(BX*1), X8, X8
+	VINSERTPS    $0x20, 16(R14)(BX*2), X8, X8
+	VINSERTPS    $0x30, 16(R14)(SI*1), X8, X8
+	VINSERTF32X4 $0x01, X8, Z7, Z7
+	VMOVSS       16(R15), X8
+	VINSERTPS    $0x10, 16(R15)(BX*1), X8, X8
+	VINSERTPS    $0x20, 16(R15)(BX*2), X8, X8
+	VINSERTPS    $0x30, 16(R15)(SI*1), X8, X8
+	VINSERTF32X4 $0x02, X8, Z7, Z7
+	VMOVSS       16(BP), X8
+	VINSERTPS    $0x10, 16(BP)(BX*1), X8, X8
+	VINSERTPS    $0x20, 16(BP)(BX*2), X8, X8
+	VINSERTPS    $0x30, 16(BP)(SI*1), X8, X8
+	VINSERTF32X4 $0x03, X8, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	ADDQ         R12, R11
+	VXORPS       Z7, Z7, Z7
+	VMOVSS       20(R13), X7
+	VINSERTPS    $0x10, 20(R13)(BX*1), X7, X7
+	VINSERTPS    $0x20, 20(R13)(BX*2), X7, X7
+	VINSERTPS    $0x30, 20(R13)(SI*1), X7, X7
+	VMOVSS       20(R14), X8
+	VINSERTPS    $0x10, 20(R14)(BX*1), X8, X8
+	VINSERTPS    $0x20, 20(R14)(BX*2), X8, X8
+	VINSERTPS    $0x30, 20(R14)(SI*1), X8, X8
+	VINSERTF32X4 $0x01, X8, Z7, Z7
+	VMOVSS       20(R15), X8
+	VINSERTPS    $0x10, 20(R15)(BX*1), X8, X8
+	VINSERTPS    $0x20, 20(R15)(BX*2), X8, X8
+	VINSERTPS    $0x30, 20(R15)(SI*1), X8, X8
+	VINSERTF32X4 $0x02, X8, Z7, Z7
+	VMOVSS       20(BP), X8
+	VINSERTPS    $0x10, 20(BP)(BX*1), X8, X8
+	VINSERTPS    $0x20, 20(BP)(BX*2), X8, X8
+	VINSERTPS    $0x30, 20(BP)(SI*1), X8, X8
+	VINSERTF32X4 $0x03, X8, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	ADDQ         R12, R11
+	VXORPS       Z7, Z7, Z7
+	VMOVSS       24(R13), X7
+	VINSERTPS    $0x10, 24(R13)(BX*1), X7, X7
+	VINSERTPS    $0x20, 24(R13)(BX*2), X7, X7
+	VINSERTPS    $0x30, 24(R13)(SI*1), X7, X7
+	VMOVSS       24(R14), X8
+	VINSERTPS    $0x10, 24(R14)(BX*1), X8, X8
+	VINSERTPS    $0x20, 24(R14)(BX*2), X8, X8
+	VINSERTPS    $0x30, 24(R14)(SI*1), X8, X8
+	VINSERTF32X4 $0x01, X8, Z7, Z7
+	VMOVSS       24(R15), X8
+	VINSERTPS    $0x10, 24(R15)(BX*1), X8, X8
+	VINSERTPS    $0x20, 24(R15)(BX*2), X8, X8
+	VINSERTPS    $0x30, 24(R15)(SI*1), X8, X8
+	VINSERTF32X4 $0x02, X8, Z7, Z7
+	VMOVSS       24(BP), X8
+	VINSERTPS    $0x10, 24(BP)(BX*1), X8, X8
+	VINSERTPS    $0x20, 24(BP)(BX*2), X8, X8
+	VINSERTPS    $0x30, 24(BP)(SI*1), X8, X8
+	VINSERTF32X4 $0x03, X8, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	ADDQ         R12, R11
+	VXORPS       Z7, Z7, Z7
+	VMOVSS       28(R13), X7
+	VINSERTPS    $0x10, 28(R13)(BX*1), X7, X7
+	VINSERTPS    $0x20, 28(R13)(BX*2), X7, X7
+	VINSERTPS    $0x30, 28(R13)(SI*1), X7, X7
+	VMOVSS       28(R14), X8
+	VINSERTPS    $0x10, 28(R14)(BX*1), X8, X8
+	VINSERTPS    $0x20, 28(R14)(BX*2), X8, X8
+	VINSERTPS    $0x30, 28(R14)(SI*1), X8, X8
+	VINSERTF32X4 $0x01, X8, Z7, Z7
+	VMOVSS       28(R15), X8
+	VINSERTPS    $0x10, 28(R15)(BX*1), X8, X8
+	VINSERTPS    $0x20, 28(R15)(BX*2), X8, X8
+	VINSERTPS    $0x30, 28(R15)(SI*1), X8, X8
+	VINSERTF32X4 $0x02, X8, Z7, Z7
+	VMOVSS       28(BP), X8
+	VINSERTPS    $0x10, 28(BP)(BX*1), X8, X8
+	VINSERTPS    $0x20, 28(BP)(BX*2), X8, X8
+	VINSERTPS    $0x30, 28(BP)(SI*1), X8, X8
+	VINSERTF32X4 $0x03, X8, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	ADDQ         R12, R11
+	VXORPS       Z7, Z7, Z7
+	VMOVSS       32(R13), X7
+	VINSERTPS    $0x10, 32(R13)(BX*1), X7, X7
+	VINSERTPS    $0x20, 32(R13)(BX*2), X7, X7
+	VINSERTPS    $0x30, 32(R13)(SI*1), X7, X7
+	VMOVSS       32(R14), X8
+	VINSERTPS    $0x10, 32(R14)(BX*1), X8, X8
+	VINSERTPS    $0x20, 32(R14)(BX*2), X8, X8
+	VINSERTPS    $0x30, 32(R14)(SI*1), X8, X8
+	VINSERTF32X4 $0x01, X8, Z7, Z7
+	VMOVSS       32(R15), X8
+	VINSERTPS    $0x10, 32(R15)(BX*1), X8, X8
+	VINSERTPS    $0x20, 32(R15)(BX*2), X8, X8
+	VINSERTPS    $0x30, 32(R15)(SI*1), X8, X8
+	VINSERTF32X4 $0x02, X8, Z7, Z7
+	VMOVSS       32(BP), X8
+	VINSERTPS    $0x10, 32(BP)(BX*1), X8, X8
+	VINSERTPS    $0x20, 32(BP)(BX*2), X8, X8
+	VINSERTPS    $0x30, 32(BP)(SI*1), X8, X8
+	VINSERTF32X4 $0x03, X8, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	ADDQ         R12, R11
+	LEAQ         (BP)(BX*4), R13
+	VMOVUPS      (R10), Z7
+	VMULPS       Z4, Z7, Z7
+	VMOVUPS      64(R10), Z8
+	VMULPS       Z4, Z8, Z8
+	VMOVUPS      128(R10), Z9
+	VMULPS       Z4, Z9, Z9
+	VMOVUPS      Z9, (CX)(R9*1)
+	VMOVUPS      Z7, Z10
+	VFMADD231PS  Z2, Z9, Z10
+	VMULPS       Z0, Z8, Z11
+	VADDPS       Z11, Z10, Z12
+	VMULPS       Z5, Z12, Z12
+	VSUBPS       Z11, Z10, Z10
+	VMULPS       Z5, Z10, Z10
+	VMOVUPS      Z12, (CX)(DI*1)
+	VMOVUPS      Z10, (CX)(DI*2)
+	VMOVUPS      Z7, Z10
+	VFMADD231PS  Z3, Z9, Z10
+	VMULPS       Z1, Z8, Z8
+	VADDPS       Z8, Z10, Z9
+	VMULPS       Z6, Z9, Z9
+	VSUBPS       Z8, Z10, Z10
+	VMULPS       Z6, Z10, Z10
+	VMOVUPS      Z9, (CX)(R8*1)
+	VMOVUPS      Z10, (CX)(DI*4)
+	VMULPS       Z4, Z7, Z7
+	VMOVUPS      Z7, (CX)
+	VMOVUPS      (R10), Z7
+	VMOVUPS      384(R10), Z8
+	VFMADD231PS  Z2, Z8, Z7
+	VMOVUPS      192(R10), Z8
+	VMULPS       Z0, Z8, Z8
+	VADDPS       Z8, Z7, Z9
+	VMULPS       Z5, Z9, Z9
+	VSUBPS       Z8, Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VMOVUPS      64(R10), Z8
+	VMOVUPS      448(R10), Z10
+	VFMADD231PS  Z2, Z10, Z8
+	VMOVUPS      256(R10), Z10
+	VMULPS       Z0, Z10, Z10
+	VADDPS       Z10, Z8, Z11
+	VMULPS       Z5, Z11, Z11
+	VSUBPS       Z10, Z8, Z8
+	VMULPS       Z5, Z8, Z8
+	VMOVUPS      128(R10), Z10
+	VMOVUPS      512(R10), Z12
+	VFMADD231PS  Z2, Z12, Z10
+	VMOVUPS      320(R10), Z12
+	VMULPS       Z0, Z12, Z12
+	VADDPS       Z12, Z10, Z13
+	VMULPS       Z5, Z13, Z13
+	VSUBPS       Z12, Z10, Z10
+	VMULPS       Z5, Z10, Z10
+	LEAQ         (CX)(R8*2), R11
+	VMOVUPS      Z13, (R11)(R9*1)
+	VMOVUPS      Z9, Z12
+	VFMADD231PS  Z2, Z13, Z12
+	VMULPS       Z0, Z11, Z14
+	VADDPS       Z14, Z12, Z15
+	VMULPS       Z5, Z15, Z15
+	VSUBPS       Z14, Z12, Z12
+	VMULPS       Z5, Z12, Z12
+	VMOVUPS      Z15, (R11)(DI*1)
+	VMOVUPS      Z12, (R11)(DI*2)
+	VMOVUPS      Z9, Z12
+	VFMADD231PS  Z3, Z13, Z12
+	VMULPS       Z1, Z11, Z11
+	VADDPS       Z11, Z12, Z13
+	VMULPS       Z6, Z13, Z13
+	VSUBPS       Z11, Z12, Z12
+	VMULPS       Z6, Z12, Z12
+	VMOVUPS      Z13, (R11)(R8*1)
+	VMOVUPS      Z12, (R11)(DI*4)
+	VMULPS       Z4, Z9, Z9
+	VMOVUPS      Z9, (R11)
+	LEAQ         (R11)(R8*2), R11
+	VMOVUPS      Z10, (R11)(R9*1)
+	VMOVUPS      Z7, Z9
+	VFMADD231PS  Z2, Z10, Z9
+	VMULPS       Z0, Z8, Z11
+	VADDPS       Z11, Z9, Z12
+	VMULPS       Z5, Z12, Z12
+	VSUBPS       Z11, Z9, Z9
+	VMULPS       Z5, Z9, Z9
+	VMOVUPS      Z12, (R11)(DI*1)
+	VMOVUPS      Z9, (R11)(DI*2)
+	VMOVUPS      Z7, Z9
+	VFMADD231PS  Z3, Z10, Z9
+	VMULPS       Z1, Z8, Z8
+	VADDPS       Z8, Z9, Z10
+	VMULPS       Z6, Z10, Z10
+	VSUBPS       Z8, Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VMOVUPS      Z10, (R11)(R8*1)
+	VMOVUPS      Z9, (R11)(DI*4)
+	VMULPS       Z4, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	VMOVUPS      (R10), Z7
+	VMOVUPS      384(R10), Z8
+	VFMADD231PS  Z3, Z8, Z7
+	VMOVUPS      192(R10), Z8
+	VMULPS       Z1, Z8, Z8
+	VADDPS       Z8, Z7, Z9
+	VMULPS       Z6, Z9, Z9
+	VSUBPS       Z8, Z7, Z7
+	VMULPS       Z6, Z7, Z7
+	VMOVUPS      64(R10), Z8
+	VMOVUPS      448(R10), Z10
+	VFMADD231PS  Z3, Z10, Z8
+	VMOVUPS      256(R10), Z10
+	VMULPS       Z1, Z10, Z10
+	VADDPS       Z10, Z8, Z11
+	VMULPS       Z6, Z11, Z11
+	VSUBPS       Z10, Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VMOVUPS      128(R10), Z10
+	VMOVUPS      512(R10), Z12
+	VFMADD231PS  Z3, Z12, Z10
+	VMOVUPS      320(R10), Z12
+	VMULPS       Z1, Z12, Z12
+	VADDPS       Z12, Z10, Z13
+	VMULPS       Z6, Z13, Z13
+	VSUBPS       Z12, Z10, Z10
+	VMULPS       Z6, Z10, Z10
+	LEAQ         (R11)(R8*2), R11
+	VMOVUPS      Z13, (R11)(R9*1)
+	VMOVUPS      Z9, Z12
+	VFMADD231PS  Z2, Z13, Z12
+	VMULPS       Z0, Z11, Z14
+	VADDPS       Z14, Z12, Z15
+	VMULPS       Z5, Z15, Z15
+	VSUBPS       Z14, Z12, Z12
+	VMULPS       Z5, Z12, Z12
+	VMOVUPS      Z15, (R11)(DI*1)
+	VMOVUPS      Z12, (R11)(DI*2)
+	VMOVUPS      Z9, Z12
+	VFMADD231PS  Z3, Z13, Z12
+	VMULPS       Z1, Z11, Z11
+	VADDPS       Z11, Z12, Z13
+	VMULPS       Z6, Z13, Z13
+	VSUBPS       Z11, Z12, Z12
+	VMULPS       Z6, Z12, Z12
+	VMOVUPS      Z13, (R11)(R8*1)
+	VMOVUPS      Z12, (R11)(DI*4)
+	VMULPS       Z4, Z9, Z9
+	VMOVUPS      Z9, (R11)
+	LEAQ         (R11)(R8*2), R11
+	VMOVUPS      Z10, (R11)(R9*1)
+	VMOVUPS      Z7, Z9
+	VFMADD231PS  Z2, Z10, Z9
+	VMULPS       Z0, Z8, Z11
+	VADDPS       Z11, Z9, Z12
+	VMULPS       Z5, Z12, Z12
+	VSUBPS       Z11, Z9, Z9
+	VMULPS       Z5, Z9, Z9
+	VMOVUPS      Z12, (R11)(DI*1)
+	VMOVUPS      Z9, (R11)(DI*2)
+	VMOVUPS      Z7, Z9
+	VFMADD231PS  Z3, Z10, Z9
+	VMULPS       Z1, Z8, Z8
+	VADDPS       Z8, Z9, Z10
+	VMULPS       Z6, Z10, Z10
+	VSUBPS       Z8, Z9, Z9
+	VMULPS       Z6, Z9, Z9
+	VMOVUPS      Z10, (R11)(R8*1)
+	VMOVUPS      Z9, (R11)(DI*4)
+	VMULPS       Z4, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	VMOVUPS      384(R10), Z7
+	VMOVUPS      448(R10), Z8
+	VMOVUPS      512(R10), Z9
+	LEAQ         (R11)(R8*2), R11
+	VMOVUPS      Z9, (R11)(R9*1)
+	VMOVUPS      Z7, Z10
+	VFMADD231PS  Z2, Z9, Z10
+	VMULPS       Z0, Z8, Z11
+	VADDPS       Z11, Z10, Z12
+	VMULPS       Z5, Z12, Z12
+	VSUBPS       Z11, Z10, Z10
+	VMULPS       Z5, Z10, Z10
+	VMOVUPS      Z12, (R11)(DI*1)
+	VMOVUPS      Z10, (R11)(DI*2)
+	VMOVUPS      Z7, Z10
+	VFMADD231PS  Z3, Z9, Z10
+	VMULPS       Z1, Z8, Z8
+	VADDPS       Z8, Z10, Z9
+	VMULPS       Z6, Z9, Z9
+	VSUBPS       Z8, Z10, Z10
+	VMULPS       Z6, Z10, Z10
+	VMOVUPS      Z9, (R11)(R8*1)
+	VMOVUPS      Z10, (R11)(DI*4)
+	VMULPS       Z4, Z7, Z7
+	VMOVUPS      Z7, (R11)
+	ADDQ         (SP), AX
+	ADDQ         8(SP), CX
+	DECQ         DX
+	JNZ          loop2
 
 done3:
 	VZEROUPPER
@@ -2800,24 +2997,6 @@ GLOBL ca<>(SB), RODATA|NOPTR, $4
 
 DATA cb<>+0(SB)/4, $(0.13168724)
 GLOBL cb<>(SB), RODATA|NOPTR, $4
-
-DATA lanes<>+0(SB)/4, $0x00000000
-DATA lanes<>+4(SB)/4, $0x00000001
-DATA lanes<>+8(SB)/4, $0x00000002
-DATA lanes<>+12(SB)/4, $0x00000003
-DATA lanes<>+16(SB)/4, $0x00000004
-DATA lanes<>+20(SB)/4, $0x00000005
-DATA lanes<>+24(SB)/4, $0x00000006
-DATA lanes<>+28(SB)/4, $0x00000007
-DATA lanes<>+32(SB)/4, $0x00000008
-DATA lanes<>+36(SB)/4, $0x00000009
-DATA lanes<>+40(SB)/4, $0x0000000a
-DATA lanes<>+44(SB)/4, $0x0000000b
-DATA lanes<>+48(SB)/4, $0x0000000c
-DATA lanes<>+52(SB)/4, $0x0000000d
-DATA lanes<>+56(SB)/4, $0x0000000e
-DATA lanes<>+60(SB)/4, $0x0000000f
-GLOBL lanes<>(SB), RODATA|NOPTR, $64
 
 // func weightGradTilesAVX512(s *float32, position int, dw *float32, tap int, n int)
 // Requires: AVX, AVX512F

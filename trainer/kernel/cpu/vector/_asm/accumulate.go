@@ -9,11 +9,11 @@ func accumulate() {
 	begin("accumulate", "p *int, v, q, s, read *float32, first bool", "is Accumulate; p is the ten numbers of a Product.")
 	p := newProduct("v", "q", "s")
 	p.reads("read")
-	kinds := []tile{{4, 2}}
+	strips := []strip{{2, []int{6, 4, 2}}}
 	if wide {
-		kinds = []tile{{4, 4}, {8, 2}, {16, 1}}
+		strips = []strip{{4, []int{4}}, {2, []int{8}}, {1, []int{16}}}
 	}
-	p.eachPosition(func() { p.tiles(kinds, p.accumulateTile) })
+	p.eachPosition(func() { p.cover(strips, p.accumulateTile) })
 	end()
 }
 

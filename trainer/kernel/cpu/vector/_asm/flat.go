@@ -80,6 +80,8 @@ func shift(n int) (s int) {
 	return s
 }
 
+const all = 0xffffffff // the mask of a lane that takes part
+
 // firstLanes is the mask of a vector's first n lanes, n less than all.
 func firstLanes(n Register) Register {
 	if wide {

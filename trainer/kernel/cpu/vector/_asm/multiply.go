@@ -11,9 +11,9 @@ func multiply() {
 	p := newProduct("v", "u", "m")
 	p.reads("read")
 	p.writes("write")
-	kinds := []tile{{4, 2}}
+	strips := []strip{{2, []int{6, 4, 2}}}
 	if wide {
-		kinds = []tile{{4, 4}, {8, 2}, {8, 1}}
+		strips = []strip{{4, []int{4}}, {2, []int{8}}, {1, []int{8}}}
 		general := label("general")
 		CMPQ(p.field(fieldDepth), U8(16))
 		JNE(LabelRef(general))
@@ -23,7 +23,7 @@ func multiply() {
 		end()
 		Label(general)
 	}
-	p.eachPosition(func() { p.tiles(kinds, p.multiplyTile) })
+	p.eachPosition(func() { p.cover(strips, p.multiplyTile) })
 	end()
 }
 
@@ -44,10 +44,10 @@ func (p *product) multiplyTile(t tile) {
 		func(r, k int) Mem { return at(r, 4*k) },
 		func(k int) { advance(4*k, pointers...) })
 	p.store(sums)
-	for range t.rows / 4 {
-		below := p.leftRow.behind(p.leftRow.one, 3)
-		ADDQ(below, p.leftTile)
-	}
+	below := GP64()
+	MOVQ(p.leftTile, below)
+	LEAQ(p.leftRow.at(below, t.rows, 0), below)
+	MOVQ(below, p.leftTile)
 }
 
 // multiply16 is a position of 16 terms and 16 columns: all of the right factor stays in registers.

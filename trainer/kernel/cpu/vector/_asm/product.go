@@ -27,6 +27,12 @@ const unroll = 4 // terms of one turn
 // tile is the chains that are in registers at a time: rows of so many vectors.
 type tile struct{ rows, vectors int }
 
+// strip is columns of a result: tiles of so many vectors below each other, of the first of these heights while it fits, then the next.
+type strip struct {
+	vectors int
+	rows    []int
+}
+
 // product is what Multiply and Accumulate share: for each position, for each block of columns, for each block of rows, a tile goes through all terms.
 type product struct {
 	left, right, out Register // the next term's factors, and the results of the tile's next row
@@ -157,28 +163,35 @@ func (p *product) eachPosition(body func()) {
 	JNZ(LabelRef(loop))
 }
 
-// tiles covers a position's result with tiles: as many of the first kind as fit side by side, then the next.
-func (p *product) tiles(kinds []tile, body func(t tile)) {
+// cover covers a position's result with strips: as many of the first kind as fit side by side, then the next.
+func (p *product) cover(strips []strip, body func(t tile)) {
 	MOVQ(p.rightRow, p.cols)
 	move(p.rightPosition, p.rightTile)
 	move(p.outPosition, p.outColumn)
-	for _, t := range kinds {
-		columns, next, rows := label("columns"), label("next"), label("rows")
+	for _, s := range strips {
+		columns, next := label("columns"), label("next")
+		width := I32(s.vectors * size())
 		Label(columns)
-		CMPQ(p.cols, I32(t.vectors*size()))
+		CMPQ(p.cols, width)
 		JLT(LabelRef(next))
 		move(p.field(fieldRows), p.rows)
 		move(p.leftPosition, p.leftTile)
 		MOVQ(p.outColumn, p.out)
-		Label(rows)
-		MOVQ(p.leftTile, p.left)
-		MOVQ(p.rightTile, p.right)
-		body(t)
-		SUBQ(I32(t.rows), p.rows)
-		JNZ(LabelRef(rows))
-		ADDQ(I32(t.vectors*size()), p.rightTile)
-		ADDQ(I32(t.vectors*size()), p.outColumn)
-		SUBQ(I32(t.vectors*size()), p.cols)
+		for _, rows := range s.rows {
+			below, lower := label("below"), label("lower")
+			Label(below)
+			CMPQ(p.rows, I32(rows))
+			JLT(LabelRef(lower))
+			MOVQ(p.leftTile, p.left)
+			MOVQ(p.rightTile, p.right)
+			body(tile{rows, s.vectors})
+			SUBQ(I32(rows), p.rows)
+			JMP(LabelRef(below))
+			Label(lower)
+		}
+		ADDQ(width, p.rightTile)
+		ADDQ(width, p.outColumn)
+		SUBQ(width, p.cols)
 		JMP(LabelRef(columns))
 		Label(next)
 	}

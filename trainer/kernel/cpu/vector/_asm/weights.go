@@ -6,53 +6,49 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-const (
-	taps = 3          // a side of a filter
-	all  = 0xffffffff // the mask of a lane that takes part
-)
+const taps = 3 // a side of a filter
 
-// weightTiles gathers the lanes' taps and transforms them; AVX2 keeps them on the stack.
+// weightTiles brings the lanes' taps together in a table on the stack, from its end if the filter is to be flipped, and transforms them.
 func weightTiles() {
 	begin("weightTiles", "w *float32, lane int, flip bool, step int, u *float32, position, next, n int", "is WeightTiles of 16 lanes.")
 	c := newConstants(numbers, "a", "b", "a2", "b2", "c0", "ca", "cb")
 	w, u, n := param("w"), param("u"), param("n")
-	step, next, halfway := paramBytes("step"), paramBytes("next"), paramBytes("lane")
-	position := strides(paramBytes("position"), side-1)
-	SHLQ(U8(3), halfway) // from one AVX2 vector's lanes to the other's
+	step, next, first := local(), local(), local()
+	MOVQ(paramBytes("step"), step)
+	MOVQ(paramBytes("next"), next)
+	lane, position := strides(paramBytes("lane"), 4), strides(paramBytes("position"), side-1)
 
-	first, tap := GP64(), GP64() // where a filter's first tap is in it, and the way to the next
-	XORQ(first, first)
-	MOVQ(I32(4), tap)
+	table, entry, way := GP64(), GP64(), GP64() // a tap's entry, and the way to the next tap's
+	LEAQ(AllocLocal((taps*taps+1)*size()).Offset(size()-1), table)
+	ANDQ(I32(-size()), table)
+	MOVQ(table, entry)
+	MOVQ(I32(size()), way)
 	plain := label("plain")
 	flip := Load(Param("flip"), GP8())
 	TESTB(flip, flip)
 	JZ(LabelRef(plain))
-	MOVQ(I32(4*(taps*taps-1)), first)
-	MOVQ(I32(-4), tap)
+	ADDQ(I32((taps*taps-1)*size()), entry)
+	MOVQ(I32(-size()), way)
 	Label(plain)
+	MOVQ(entry, first)
 
-	gather := newGather("lane")
-	var stack Mem
-	if !wide {
-		stack = AllocLocal(taps * taps * size())
-	}
 	repeat(n, func() {
 		lanes := GP64()
-		LEAQ(Mem{Base: w, Index: first, Scale: 1}, lanes)
+		MOVQ(w, lanes)
 		blocks(func() {
-			from := GP64()
-			MOVQ(lanes, from)
+			MOVQ(first, entry)
+			fours := make([]Register, size()/16) // the first of each four lanes
+			fours[0] = lanes
+			for i := range fours[1:] {
+				fours[i+1] = lane.behind(fours[i], 4)
+			}
 			var g [taps * taps]Op
 			for i := range g {
-				v := gather(from)
-				g[i] = v
-				if !wide {
-					g[i] = stack.Offset(i * size())
-					VMOVUPS(v, g[i])
-				}
-				ADDQ(tap, from)
+				VMOVUPS(gather(fours, lane, 4*i), Mem{Base: entry})
+				ADDQ(way, entry)
+				g[i] = Mem{Base: table, Disp: i * size()}
 			}
-			ADDQ(halfway, lanes)
+			LEAQ(lane.at(fours[len(fours)-1], 4, 0), lanes)
 			c.weights(g, position, u)
 		}, u)
 		ADDQ(step, w)
@@ -61,32 +57,27 @@ func weightTiles() {
 	end()
 }
 
-// newGather gives the gathering of a number per lane, the lanes as many numbers apart as the parameter says.
-func newGather(distance string) func(from Register) VecVirtual {
-	var numbers []Constant
-	for i := range size() / 4 {
-		numbers = append(numbers, U32(i))
-	}
-	index := vec()
-	address, err := Param(distance).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	VPBROADCASTD(address.Addr, index)
-	VPMULLD(table("lanes", numbers...), index, index)
-	return func(from Register) VecVirtual {
-		v := zero()
-		at := Mem{Base: from, Index: index, Scale: 4}
-		if !wide {
-			VGATHERDPS(load(table("all", filled(U32(all))...)), at, v)
-			return v
+// gather brings the lanes' numbers together one by one, which is quicker than the instruction of that name.
+func gather(fours []Register, lane stride, disp int) VecVirtual {
+	v := zero()
+	for i, base := range fours {
+		x := Register(XMM())
+		if i == 0 {
+			x = v.AsX()
 		}
-		mask, k := GP32(), K()
-		MOVL(U32(0xffff), mask)
-		KMOVW(mask, k)
-		VGATHERDPS(at, k, v)
-		return v
+		VMOVSS(lane.at(base, 0, disp), x)
+		for l := 1; l < 4; l++ {
+			VINSERTPS(U8(16*l), lane.at(base, l, disp), x, x)
+		}
+		switch {
+		case i == 0:
+		case wide:
+			VINSERTF32X4(U8(i), x, v, v)
+		default:
+			VINSERTF128(U8(i), x, v, v)
+		}
 	}
+	return v
 }
 
 // weights transforms filters g, rows of the result in pairs.
