@@ -110,7 +110,7 @@ func (f *flow) sink(s, later *Step) {
 }
 
 // passing is a value of the arena that steps alone make and read.
-func (v *Value) passing() bool { return v.Memory == nil && v.of == nil && !v.lasts }
+func (v *Value) passing() bool { return !v.kept && v.of == nil && !v.lasts }
 
 // inputs are what a step reads.
 func (s *Step) inputs() []*Value {

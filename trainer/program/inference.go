@@ -8,46 +8,20 @@ import (
 )
 
 // view is the input of a network: pixels and geometry as the host gives them, and the normalised view.
-type view struct {
-	pixels, geometry kernel.Memory
-	out              *Value
-}
+type view struct{ pixels, geometry, out *Value }
 
-// viewOf allocates the input of n images and emits their view.
+// viewOf keeps the input of n images and emits their view.
 func viewOf(l *lowering, spec model.Spec, n int, mean, std []float64, pad int) (*view, error) {
 	m, s := l.state.machine, spec.Shape
 	size := s.Channels * s.Height * s.Width
 	if len(mean) != s.Channels || len(std) != s.Channels {
 		return nil, fmt.Errorf("%d means and %d standard deviations for %d channels", len(mean), len(std), s.Channels)
 	}
-	pixels, err := m.given("pixels", kernel.Byte, n*size)
-	if err != nil {
-		return nil, err
-	}
-	geometry, err := m.given("geometry", kernel.Int, 3*n)
-	if err != nil {
-		return nil, err
-	}
-	constant := func(name string, v []float64) (*Value, error) {
-		c, err := m.given(name, kernel.Real, len(v))
-		if err == nil {
-			m.stream.Write(c.Memory, v)
-		}
-		return c, err
-	}
-	mu, err := constant("mean", mean)
-	if err != nil {
-		return nil, err
-	}
-	sd, err := constant("std", std)
-	if err != nil {
-		return nil, err
-	}
+	v := &view{m.keep("pixels", kernel.Byte, n*size), m.keep("geometry", kernel.Int, 3*n), l.real("view", l.size(l.graph.Input.Shape()))}
 	o := l.geometry(kernel.View, &model.Op{In: l.graph.Input.Shape()})
 	o.Pad = pad
-	out := l.real("view", l.size(l.graph.Input.Shape()))
-	l.emit(o, 1, pixels, geometry, mu, sd, out)
-	return &view{pixels.Memory, geometry.Memory, out}, m.stream.Sync()
+	l.emit(o, 1, v.pixels, v.geometry, m.constant("mean", mean), m.constant("std", std), v.out)
+	return v, nil
 }
 
 // Inference gives logits, BatchNorm over its running statistics.
@@ -74,9 +48,7 @@ func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, p
 		return nil, err
 	}
 	p := &Inference{spec: spec, pad: int32(pad), images: images, sizes: map[int][]launch{}}
-	if p.state, err = newState(m, g.Parameters); err != nil {
-		return nil, err
-	}
+	p.state = newState(m, g.Parameters)
 	l := newLowering(g, p.state, 1, images)
 	if p.view, err = viewOf(l, spec, images, mean, std, pad); err != nil {
 		return nil, err
@@ -88,8 +60,12 @@ func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, p
 	p.logits.lasts = true
 	p.steps = rewrite(l.steps, m.passes)
 	p.original = originals(images, p.pad)
-	p.sizes[images], err = m.bind(p.steps)
-	return p, err
+	launches, err := m.build(p.steps)
+	if err != nil {
+		return nil, fmt.Errorf("%s, %d images at once: %w", spec.Name, images, err)
+	}
+	p.sizes[images] = launches[0]
+	return p, nil
 }
 
 // originals is the geometry of images as they are.
@@ -120,8 +96,8 @@ func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32
 	}
 	size := len(pixels) / n
 	s := p.machine.stream
-	s.Write(p.view.pixels.Slice(0, n*size), pixels)
-	s.Write(p.view.geometry.Slice(0, 3*n), geometry)
+	s.Write(p.view.pixels.Memory.Slice(0, n*size), pixels)
+	s.Write(p.view.geometry.Memory.Slice(0, 3*n), geometry)
 	if err := p.machine.run(launches, nil); err != nil {
 		return err
 	}
@@ -146,6 +122,9 @@ func resized(steps []*Step, images, n int) []*Step {
 	}
 	return out
 }
+
+// MemoryBytes is what the program allocated, at 4 bytes a number.
+func (p *Inference) MemoryBytes() int64 { return p.machine.bytes }
 
 // Close lets the memory go.
 func (p *Inference) Close() {}

@@ -1,8 +1,10 @@
 package program
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -160,5 +162,35 @@ func TestExplainNamesEveryStep(t *testing.T) {
 		if s.Op.Kind == kernel.ConvDataGrad && s.Op.C == small.Channels {
 			t.Errorf("the gradient of the image is computed, which nobody reads: %v", s)
 		}
+	}
+}
+
+// tight is a set that has so many elements to give, and keeps what it is asked for.
+type tight struct {
+	kernel.Set
+	free  int
+	asked []int
+}
+
+func (s *tight) Alloc(kind kernel.Type, n int) (kernel.Memory, error) {
+	s.asked = append(s.asked, n)
+	if s.free -= n; s.free < 0 {
+		return nil, errors.New("that is more than there is")
+	}
+	return s.Set.Alloc(kind, n)
+}
+
+func TestAProgramThatDoesNotFitFailsBeforeItAllocates(t *testing.T) {
+	c := smallConfig(small, 2, 3, "shard")
+	roomy := &tight{Set: openCPU(t, 1), free: 1 << 40}
+	p := newTraining(t, roomy, c)
+	if most := slices.Max(roomy.asked); roomy.asked[0] != most || int64(most)*4 > p.MemoryBytes() || int64(most)*4 < p.MemoryBytes()*9/10 {
+		t.Errorf("a program of %d bytes asks for these numbers of elements: %v", p.MemoryBytes(), roomy.asked)
+	}
+	short := &tight{Set: roomy.Set, free: roomy.asked[0] - 1}
+	_, err := NewTraining(short, c)
+	need := fmt.Sprintf("needs %d MiB", roomy.asked[0]*4>>20)
+	if err == nil || !strings.Contains(err.Error(), need) || !strings.Contains(err.Error(), "more than there is") || len(short.asked) != 1 {
+		t.Errorf("a program that does not fit asked %d times and said: %v; want %q", len(short.asked), err, need)
 	}
 }

@@ -21,7 +21,7 @@ func plan(steps []*Step) (elements int) {
 	for i, s := range steps {
 		for _, v := range s.values() {
 			v = v.root()
-			if v.Memory != nil || v.planned {
+			if v.kept || v.planned {
 				continue
 			}
 			v.planned = true
@@ -75,7 +75,7 @@ func inPlace(steps []*Step) {
 		out := s.Args[len(s.Args)-1]
 		for _, v := range candidates {
 			v = v.root()
-			if v.Memory == nil && out.Memory == nil && out.root() == out && out != v && !v.lasts && last[v] == i && v.Len == out.Len {
+			if !v.kept && !out.kept && out.root() == out && out != v && !v.lasts && last[v] == i && v.Len == out.Len {
 				out.alias = v
 				v.lasts = out.lasts
 				last[v] = last[out]

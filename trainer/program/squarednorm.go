@@ -37,17 +37,13 @@ func squaredNormOn(m *machine, spec model.Spec, images int, mean, std []float64,
 		return nil, err
 	}
 	p := &SquaredNorm{spec: spec, images: images, sizes: map[int][]launch{}, original: originals(images, int32(pad))}
-	if p.state, err = newState(m, g.Parameters); err != nil {
-		return nil, err
-	}
+	p.state = newState(m, g.Parameters)
 	l := newLowering(g, p.state, 1, images)
 	if p.view, err = viewOf(l, spec, images, mean, std, pad); err != nil {
 		return nil, err
 	}
 	l.given[g.Input] = p.view.out
-	if p.squares, err = m.given("squared norms", kernel.Real, images*spec.Classes); err != nil {
-		return nil, err
-	}
+	p.squares = m.keep("squared norms", kernel.Real, images*spec.Classes)
 	l.squares = p.squares
 	if _, err = l.lower(g.Root); err != nil {
 		return nil, fmt.Errorf("%s: %w", spec.Name, err)
@@ -60,8 +56,12 @@ func squaredNormOn(m *machine, spec model.Spec, images int, mean, std []float64,
 		}
 	}
 	p.steps = rewrite(l.steps, m.passes)
-	p.sizes[images], err = m.bind(p.steps)
-	return p, err
+	launches, err := m.build(p.steps)
+	if err != nil {
+		return nil, fmt.Errorf("gradient norm of %s, %d images with %d logits at once: %w", spec.Name, images, spec.Classes, err)
+	}
+	p.sizes[images] = launches[0]
+	return p, nil
 }
 
 // SquaredNorms writes the squared norms of n images [n][classes] to out; pixels [n][C][H][W], the images as they are.
@@ -78,8 +78,8 @@ func (p *SquaredNorm) SquaredNorms(pixels []byte, n int, out []float32) error {
 		p.sizes[n] = launches
 	}
 	s := p.machine.stream
-	s.Write(p.view.pixels.Slice(0, len(pixels)), pixels)
-	s.Write(p.view.geometry.Slice(0, 3*n), p.original[:3*n])
+	s.Write(p.view.pixels.Memory.Slice(0, len(pixels)), pixels)
+	s.Write(p.view.geometry.Memory.Slice(0, 3*n), p.original[:3*n])
 	if err := p.machine.run(launches, nil); err != nil {
 		return err
 	}

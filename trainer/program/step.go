@@ -21,12 +21,14 @@ type Collective interface {
 type Value struct {
 	Name    string
 	Len     int           // elements, over all groups and images
-	Memory  kernel.Memory // given from the start (parameters, inputs, buckets); nil: Real elements of the arena
+	Memory  kernel.Memory // nil until the program is built
+	kept    bool          // memory of its own (parameters, inputs, buckets); else Real elements of the arena
+	kind    kernel.Type   // of what is kept
 	lasts   bool          // lives to the end, whatever the steps say
 	alias   *Value        // shares that value's place: an in-place step
 	of      *Value        // is a piece of that value,
 	from    int           // beginning there
-	offset  int           // in the arena
+	offset  int           // in the arena, or among what is kept
 	planned bool          // it has a place there
 }
 

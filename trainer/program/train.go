@@ -16,7 +16,9 @@ type Training struct {
 	steps    []*Step
 	launches []launch
 	commit   []launch
-	momentum kernel.Memory
+	momentum *Value
+	rate     *Value
+	in       trainingInputs
 	lr       *port[float64]
 	pixels   *port[byte]
 	geometry *port[int32]
@@ -29,6 +31,13 @@ type Training struct {
 	corrects *port[float32]
 	ids      uint32
 	summed   bool // the last Step went well: its sums wait for a Commit
+}
+
+// trainingInputs are what Input fills, and the view of it.
+type trainingInputs struct {
+	view
+	labels *Value
+	soft   *Value // nil where no loss takes it
 }
 
 // NewTraining lowers the network of c with its loss and gradients, plans its memory and prepares its kernels.
@@ -47,101 +56,93 @@ func trainingOn(m *machine, c TrainingConfig) (*Training, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Training{config: c, machine: m}
-	if t.state, err = newState(t.machine, g.Parameters); err != nil {
-		return nil, err
-	}
-	if err := t.lower(g); err != nil {
+	t := &Training{config: c, machine: m, state: newState(m, g.Parameters)}
+	steps, commit, err := t.lower(g)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Model.Name, err)
 	}
-	return t, nil
+	t.steps = rewrite(steps, m.passes)
+	launches, err := m.build(t.steps, commit)
+	if err != nil {
+		return nil, fmt.Errorf("%s, %d shards of %d samples at once: %w", c.Model.Name, c.Groups, c.Images, err)
+	}
+	t.launches, t.commit = launches[0], launches[1]
+	return t, t.open()
 }
 
-// lower makes the steps: the view, the network, the loss, and the gradients bucket by bucket, each reduced as soon as it is complete.
-func (t *Training) lower(g *model.Graph) error {
+// lower makes the steps: the view, the network, the loss, and the gradients bucket by bucket, each reduced as soon as it is complete; and those of the commit.
+func (t *Training) lower(g *model.Graph) (steps, commit []*Step, err error) {
 	c, m := t.config, t.machine
 	l := newLowering(g, t.state, c.Groups, c.Images)
 	tr := &training{TrainingConfig: c, state: t.state, local: c.Groups == c.Shards, gradSums: map[string]*Value{}}
 	l.train = tr
 	if err := t.inputs(l, g); err != nil {
-		return err
+		return nil, nil, err
 	}
 	for i, b := range t.buckets {
-		v, err := m.given(fmt.Sprintf("bucket %d", i), kernel.Real, c.Groups*b.floats)
-		if err != nil {
-			return err
-		}
-		tr.grads = append(tr.grads, v)
+		tr.grads = append(tr.grads, m.keep(fmt.Sprintf("bucket %d", i), kernel.Real, c.Groups*b.floats))
 	}
-	var err error
-	if tr.record, err = m.given("record", kernel.Real, c.Groups*max(t.layout.running, 1)); err != nil {
-		return err
-	}
+	tr.record = m.keep("record", kernel.Real, c.Groups*max(t.layout.running, 1))
 	if t.loss, err = l.lower(g.Root); err != nil {
-		return err
+		return nil, nil, err
 	}
-	t.loss.lasts = true
 	logits, err := l.lower(g.Logits)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	t.correct = l.real("correct", c.Groups)
-	t.correct.lasts = true
-	l.emit(kernel.Op{Kind: kernel.Correct, C: c.Model.Classes, H: 1, W: 1, K: c.Model.Classes}, 1, logits, &Value{Name: "labels", Len: len(t.labels.host), Memory: t.labels.memory}, t.correct)
+	l.emit(kernel.Op{Kind: kernel.Correct, C: c.Model.Classes, H: 1, W: 1, K: c.Model.Classes}, 1, logits, t.in.labels, t.correct)
+	t.loss.lasts, t.correct.lasts = true, true
 	var records *Value
 	if t.layout.running > 0 {
 		records = tr.reduce(l, tr.record, t.layout.running, 0, t.layout.running, false)
+		records.root().lasts = true
 	}
 	sums, err := t.backward(l, g, tr)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	l.steps = append(l.steps, tr.arriving...)
-	for _, v := range append(sums, records) {
-		if v != nil {
-			v.root().lasts = true
-		}
+	for _, v := range sums {
+		v.root().lasts = true
 	}
-	t.steps, t.grads, t.ids = rewrite(l.steps, m.passes), tr.grads, tr.next
-	if t.launches, err = m.bind(t.steps); err != nil {
-		return err
-	}
-	for _, s := range t.steps {
-		if s.Kind == Start {
-			if err := m.attach(s.Reduction, c.Groups); err != nil {
-				return err
-			}
-		}
-	}
-	t.losses, t.corrects = newPort[float32](t.loss.Memory), newPort[float32](t.correct.Memory)
-	return t.update(sums, records)
+	t.grads, t.ids = tr.grads, tr.next
+	return append(l.steps, tr.arriving...), t.update(sums, records), nil
 }
 
-// inputs allocates what Input fills, and emits the view of it.
-func (t *Training) inputs(l *lowering, g *model.Graph) (err error) {
+// inputs keeps what Input fills, and emits the view of it.
+func (t *Training) inputs(l *lowering, g *model.Graph) error {
 	c, n := t.config, t.config.Groups*t.config.Images
-	shape := c.Model.Shape
 	x, err := viewOf(l, c.Model, n, c.Mean, c.Std, c.Pad)
 	if err != nil {
 		return err
 	}
+	t.in.view = *x
+	t.in.labels = t.machine.keep("labels", kernel.Int, n)
 	l.given[g.Input] = x.out
-	t.pixels, t.geometry = newPort[byte](x.pixels), newPort[int32](x.geometry)
-	labels, err := t.machine.given("labels", kernel.Int, n)
-	if err != nil {
-		return err
-	}
-	t.labels = newPort[int32](labels.Memory)
 	if g.Labels != nil {
-		l.given[g.Labels] = labels
+		l.given[g.Labels] = t.in.labels
 	}
 	if g.Soft != nil {
-		v, err := t.machine.given("soft labels", kernel.Real, n*shape.Classes)
-		if err != nil {
-			return err
+		t.in.soft = t.machine.keep("soft labels", kernel.Real, n*c.Model.Classes)
+		l.given[g.Soft] = t.in.soft
+	}
+	return nil
+}
+
+// open makes the ports to the memory that was built, and settles how the host sees what is reduced.
+func (t *Training) open() error {
+	t.pixels, t.geometry, t.labels = newPort[byte](t.in.pixels.Memory), newPort[int32](t.in.geometry.Memory), newPort[int32](t.in.labels.Memory)
+	if t.in.soft != nil {
+		t.soft = newPort[float32](t.in.soft.Memory)
+	}
+	t.lr = newPort[float64](t.rate.Memory)
+	t.losses, t.corrects = newPort[float32](t.loss.Memory), newPort[float32](t.correct.Memory)
+	for _, s := range t.steps {
+		if s.Kind == Start {
+			if err := t.machine.attach(s.Reduction, t.config.Groups); err != nil {
+				return err
+			}
 		}
-		t.soft = newPort[float32](v.Memory)
-		l.given[g.Soft] = v
 	}
 	return nil
 }
@@ -161,35 +162,22 @@ func (t *Training) backward(l *lowering, g *model.Graph, tr *training) ([]*Value
 	return sums, nil
 }
 
-// update prepares the commit: SGD bucket by bucket, and the running statistics.
-func (t *Training) update(sums []*Value, records *Value) (err error) {
+// update is the commit: SGD bucket by bucket, and the running statistics.
+func (t *Training) update(sums []*Value, records *Value) (steps []*Step) {
 	m := t.machine
-	if t.momentum, err = m.alloc(kernel.Real, t.parameters); err != nil {
-		return err
-	}
-	lr, err := m.alloc(kernel.Real, 1)
-	if err != nil {
-		return err
-	}
-	t.lr = newPort[float64](lr)
-	flat := func(name string, memory kernel.Memory) *Value {
-		return &Value{Name: name, Len: memory.Len(), Memory: memory}
-	}
-	var steps []*Step
+	t.momentum, t.rate = m.keep("momentum", kernel.Real, t.parameters), m.keep("lr", kernel.Real, 1)
 	for i, b := range t.buckets {
 		op := kernel.Elementwise(kernel.SGD, b.floats)
 		op.Momentum, op.WeightDecay = t.config.Momentum, t.config.WeightDecay
-		end := b.offset + b.floats
-		steps = append(steps, &Step{Kind: Compute, Op: op, Outputs: 0, Args: []*Value{flat("parameters", t.theta.Slice(b.offset, end)),
-			flat("momentum", t.momentum.Slice(b.offset, end)), flat("gradient", sums[i].bind(nil)), flat("lr", lr)}})
+		steps = append(steps, &Step{Kind: Compute, Op: op, Args: []*Value{t.theta.piece("parameters", b.offset, b.floats),
+			t.momentum.piece("momentum", b.offset, b.floats), sums[i], t.rate}})
 	}
 	if records != nil {
 		op := kernel.Elementwise(kernel.RunningAverage, t.layout.running)
 		op.Momentum, op.Scale = model.Momentum, 1/float64(t.config.Shards)
-		steps = append(steps, &Step{Kind: Compute, Op: op, Args: []*Value{flat("running statistics", t.running), flat("record", records.bind(nil))}})
+		steps = append(steps, &Step{Kind: Compute, Op: op, Args: []*Value{t.running, records}})
 	}
-	t.commit, err = m.ready(steps)
-	return err
+	return steps
 }
 
 // Input gives the samples of the owned shards, in order: pixels [G*N][C][H][W], geometry [G*N][3] (dy, dx, flip), labels [G*N], and noisy soft
