@@ -32,6 +32,8 @@ TEXT ·multiplyAVX2(SB), NOSPLIT, $88-48
 	MOVQ AX, 72(SP)
 	MOVQ read+32(FP), R9
 	MOVQ write+40(FP), DI
+	CMPQ 64(SP), $+0
+	JEQ  last2
 
 position1:
 	MOVQ p+0(FP), AX
@@ -48,9 +50,9 @@ position1:
 	MOVQ 16(SP), AX
 	MOVQ AX, 40(SP)
 
-columns2:
+columns3:
 	CMPQ 56(SP), $+64
-	JLT  next3
+	JLT  next4
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -58,9 +60,9 @@ columns2:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below4:
+below5:
 	CMPQ   48(SP), $+6
-	JLT    lower5
+	JLT    lower6
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	LEAQ   (AX)(SI*4), R12
@@ -78,23 +80,23 @@ below4:
 	VXORPS Y11, Y11, Y11
 	MOVQ   72(SP), R13
 	TESTQ  R13, R13
-	JZ     done7
+	JZ     done8
 
-loop6:
+loop7:
 	CMPQ       R9, R10
-	JGE        fetched8
+	JGE        fetched9
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched8:
+fetched9:
 	CMPQ DI, R11
-	JGE  fetched9
+	JGE  fetched10
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched9:
+fetched10:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -182,14 +184,14 @@ fetched9:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R12
 	DECQ         R13
-	JNZ          loop6
+	JNZ          loop7
 
-done7:
+done8:
 	MOVQ  80(SP), R13
 	TESTQ R13, R13
-	JZ    done11
+	JZ    done12
 
-loop10:
+loop11:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -214,9 +216,9 @@ loop10:
 	ADDQ         $+4, AX
 	ADDQ         $+4, R12
 	DECQ         R13
-	JNZ          loop10
+	JNZ          loop11
 
-done11:
+done12:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -239,12 +241,12 @@ done11:
 	LEAQ    (AX)(R8*2), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+6, 48(SP)
-	JMP     below4
+	JMP     below5
 
-lower5:
-below12:
+lower6:
+below13:
 	CMPQ   48(SP), $+4
-	JLT    lower13
+	JLT    lower14
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	VXORPS Y0, Y0, Y0
@@ -257,23 +259,23 @@ below12:
 	VXORPS Y7, Y7, Y7
 	MOVQ   72(SP), R12
 	TESTQ  R12, R12
-	JZ     done15
+	JZ     done16
 
-loop14:
+loop15:
 	CMPQ       R9, R10
-	JGE        fetched16
+	JGE        fetched17
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched16:
+fetched17:
 	CMPQ DI, R11
-	JGE  fetched17
+	JGE  fetched18
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched17:
+fetched18:
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -336,14 +338,14 @@ fetched17:
 	ADDQ         BX, CX
 	ADDQ         $+16, AX
 	DECQ         R12
-	JNZ          loop14
+	JNZ          loop15
 
-done15:
+done16:
 	MOVQ  80(SP), R12
 	TESTQ R12, R12
-	JZ    done19
+	JZ    done20
 
-loop18:
+loop19:
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -361,9 +363,9 @@ loop18:
 	ADDQ         BX, CX
 	ADDQ         $+4, AX
 	DECQ         R12
-	JNZ          loop18
+	JNZ          loop19
 
-done19:
+done20:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -380,12 +382,12 @@ done19:
 	LEAQ    (AX)(SI*4), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+4, 48(SP)
-	JMP     below12
+	JMP     below13
 
-lower13:
-below20:
+lower14:
+below21:
 	CMPQ   48(SP), $+2
-	JLT    lower21
+	JLT    lower22
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	VXORPS Y0, Y0, Y0
@@ -394,23 +396,23 @@ below20:
 	VXORPS Y3, Y3, Y3
 	MOVQ   72(SP), R12
 	TESTQ  R12, R12
-	JZ     done23
+	JZ     done24
 
-loop22:
+loop23:
 	CMPQ       R9, R10
-	JGE        fetched24
+	JGE        fetched25
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched24:
+fetched25:
 	CMPQ DI, R11
-	JGE  fetched25
+	JGE  fetched26
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched25:
+fetched26:
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -449,14 +451,14 @@ fetched25:
 	ADDQ         BX, CX
 	ADDQ         $+16, AX
 	DECQ         R12
-	JNZ          loop22
+	JNZ          loop23
 
-done23:
+done24:
 	MOVQ  80(SP), R12
 	TESTQ R12, R12
-	JZ    done27
+	JZ    done28
 
-loop26:
+loop27:
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -468,9 +470,9 @@ loop26:
 	ADDQ         BX, CX
 	ADDQ         $+4, AX
 	DECQ         R12
-	JNZ          loop26
+	JNZ          loop27
 
-done27:
+done28:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -481,33 +483,33 @@ done27:
 	LEAQ    (AX)(SI*2), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+2, 48(SP)
-	JMP     below20
+	JMP     below21
 
-lower21:
+lower22:
 	ADDQ $+64, 32(SP)
 	ADDQ $+64, 40(SP)
 	SUBQ $+64, 56(SP)
-	JMP  columns2
+	JMP  columns3
 
-next3:
-more28:
+next4:
+more29:
 	CMPQ       R9, R10
-	JGE        fetched29
+	JGE        fetched30
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
-	JMP        more28
+	JMP        more29
 
-fetched29:
-more30:
+fetched30:
+more31:
 	CMPQ DI, R11
-	JGE  fetched31
+	JGE  fetched32
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
-	JMP  more30
+	JMP  more31
 
-fetched31:
+fetched32:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX
@@ -522,6 +524,8 @@ fetched31:
 	ADDQ AX, 16(SP)
 	DECQ 64(SP)
 	JNZ  position1
+
+last2:
 	VZEROUPPER
 	RET
 
@@ -552,6 +556,8 @@ TEXT ·accumulateAVX2(SB), NOSPLIT, $88-41
 	SHRQ $0x02, AX
 	MOVQ AX, 72(SP)
 	MOVQ read+32(FP), R8
+	CMPQ 64(SP), $+0
+	JEQ  last2
 
 position1:
 	MOVQ p+0(FP), AX
@@ -564,9 +570,9 @@ position1:
 	MOVQ 16(SP), AX
 	MOVQ AX, 40(SP)
 
-columns2:
+columns3:
 	CMPQ 56(SP), $+64
-	JLT  next3
+	JLT  next4
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -574,14 +580,14 @@ columns2:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below4:
+below5:
 	CMPQ    48(SP), $+6
-	JLT     lower5
+	JLT     lower6
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first6
+	JNZ     first7
 	MOVQ    DX, R10
 	VMOVUPS (R10), Y0
 	VMOVUPS 32(R10), Y1
@@ -601,9 +607,9 @@ below4:
 	VMOVUPS (R10), Y10
 	VMOVUPS 32(R10), Y11
 	ADDQ    BX, R10
-	JMP     begun7
+	JMP     begun8
 
-first6:
+first7:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -617,18 +623,18 @@ first6:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 
-begun7:
+begun8:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done9
+	JZ    done10
 
-loop8:
+loop9:
 	CMPQ       R8, R9
-	JGE        fetched10
+	JGE        fetched11
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched10:
+fetched11:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -715,14 +721,14 @@ fetched10:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop8
+	JNZ          loop9
 
-done9:
+done10:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done12
+	JZ    done13
 
-loop11:
+loop12:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -746,9 +752,9 @@ loop11:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop11
+	JNZ          loop12
 
-done12:
+done13:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -769,17 +775,17 @@ done12:
 	ADDQ    BX, DX
 	ADDQ    $+24, 24(SP)
 	SUBQ    $+6, 48(SP)
-	JMP     below4
+	JMP     below5
 
-lower5:
-below13:
+lower6:
+below14:
 	CMPQ    48(SP), $+4
-	JLT     lower14
+	JLT     lower15
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first15
+	JNZ     first16
 	MOVQ    DX, R10
 	VMOVUPS (R10), Y0
 	VMOVUPS 32(R10), Y1
@@ -793,9 +799,9 @@ below13:
 	VMOVUPS (R10), Y6
 	VMOVUPS 32(R10), Y7
 	ADDQ    BX, R10
-	JMP     begun16
+	JMP     begun17
 
-first15:
+first16:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -805,18 +811,18 @@ first15:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 
-begun16:
+begun17:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done18
+	JZ    done19
 
-loop17:
+loop18:
 	CMPQ       R8, R9
-	JGE        fetched19
+	JGE        fetched20
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched19:
+fetched20:
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -879,14 +885,14 @@ fetched19:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop17
+	JNZ          loop18
 
-done18:
+done19:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done21
+	JZ    done22
 
-loop20:
+loop21:
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -904,9 +910,9 @@ loop20:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop20
+	JNZ          loop21
 
-done21:
+done22:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -921,17 +927,17 @@ done21:
 	ADDQ    BX, DX
 	ADDQ    $+16, 24(SP)
 	SUBQ    $+4, 48(SP)
-	JMP     below13
+	JMP     below14
 
-lower14:
-below22:
+lower15:
+below23:
 	CMPQ    48(SP), $+2
-	JLT     lower23
+	JLT     lower24
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first24
+	JNZ     first25
 	MOVQ    DX, R10
 	VMOVUPS (R10), Y0
 	VMOVUPS 32(R10), Y1
@@ -939,26 +945,26 @@ below22:
 	VMOVUPS (R10), Y2
 	VMOVUPS 32(R10), Y3
 	ADDQ    BX, R10
-	JMP     begun25
+	JMP     begun26
 
-first24:
+first25:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 
-begun25:
+begun26:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done27
+	JZ    done28
 
-loop26:
+loop27:
 	CMPQ       R8, R9
-	JGE        fetched28
+	JGE        fetched29
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched28:
+fetched29:
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -997,14 +1003,14 @@ fetched28:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop26
+	JNZ          loop27
 
-done27:
+done28:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done30
+	JZ    done31
 
-loop29:
+loop30:
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -1016,9 +1022,9 @@ loop29:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop29
+	JNZ          loop30
 
-done30:
+done31:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -1027,23 +1033,23 @@ done30:
 	ADDQ    BX, DX
 	ADDQ    $+8, 24(SP)
 	SUBQ    $+2, 48(SP)
-	JMP     below22
+	JMP     below23
 
-lower23:
+lower24:
 	ADDQ $+64, 32(SP)
 	ADDQ $+64, 40(SP)
 	SUBQ $+64, 56(SP)
-	JMP  columns2
+	JMP  columns3
 
-next3:
-more31:
+next4:
+more32:
 	CMPQ       R8, R9
-	JGE        fetched32
+	JGE        fetched33
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
-	JMP        more31
+	JMP        more32
 
-fetched32:
+fetched33:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX
@@ -1058,6 +1064,8 @@ fetched32:
 	ADDQ AX, 16(SP)
 	DECQ 64(SP)
 	JNZ  position1
+
+last2:
 	VZEROUPPER
 	RET
 

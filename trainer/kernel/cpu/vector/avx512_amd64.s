@@ -38,6 +38,8 @@ TEXT ·multiplyAVX512(SB), NOSPLIT, $88-48
 	MOVQ p+0(FP), AX
 	CMPQ 24(AX), $0x10
 	JNE  general1
+	CMPQ 64(SP), $+0
+	JEQ  last3
 
 position2:
 	MOVQ    p+0(FP), AX
@@ -71,51 +73,53 @@ position2:
 	VMOVUPS 896(CX), Z14
 	VMOVUPS 960(CX), Z15
 
-rows3:
+rows4:
+	CMPQ       48(SP), $+8
+	JLT        done5
 	CMPQ       R9, R10
-	JGE        fetched4
+	JGE        fetched6
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 	CMPQ       R9, R10
-	JGE        fetched4
+	JGE        fetched6
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 	CMPQ       R9, R10
-	JGE        fetched4
+	JGE        fetched6
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 	CMPQ       R9, R10
-	JGE        fetched4
+	JGE        fetched6
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched4:
+fetched6:
 	CMPQ DI, R11
-	JGE  fetched5
+	JGE  fetched7
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 	CMPQ DI, R11
-	JGE  fetched5
+	JGE  fetched7
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 	CMPQ DI, R11
-	JGE  fetched5
+	JGE  fetched7
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 	CMPQ DI, R11
-	JGE  fetched5
+	JGE  fetched7
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched5:
+fetched7:
 	LEAQ             (AX)(SI*4), CX
 	VXORPS           Z16, Z16, Z16
 	VXORPS           Z17, Z17, Z17
@@ -271,26 +275,27 @@ fetched5:
 	ADDQ             BX, DX
 	LEAQ             (CX)(SI*4), AX
 	SUBQ             $+8, 48(SP)
-	JNZ              rows3
+	JMP              rows4
 
-more6:
+done5:
+more8:
 	CMPQ       R9, R10
-	JGE        fetched7
+	JGE        fetched9
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
-	JMP        more6
+	JMP        more8
 
-fetched7:
-more8:
+fetched9:
+more10:
 	CMPQ DI, R11
-	JGE  fetched9
+	JGE  fetched11
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
-	JMP  more8
+	JMP  more10
 
-fetched9:
+fetched11:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX
@@ -305,11 +310,16 @@ fetched9:
 	ADDQ AX, 16(SP)
 	DECQ 64(SP)
 	JNZ  position2
+
+last3:
 	VZEROUPPER
 	RET
 
 general1:
-position10:
+	CMPQ 64(SP), $+0
+	JEQ  last13
+
+position12:
 	MOVQ p+0(FP), AX
 	MOVQ 64(AX), R10
 	SHLQ $0x06, R10
@@ -324,9 +334,9 @@ position10:
 	MOVQ 16(SP), AX
 	MOVQ AX, 40(SP)
 
-columns11:
+columns14:
 	CMPQ 56(SP), $+256
-	JLT  next12
+	JLT  next15
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -334,9 +344,9 @@ columns11:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below13:
+below16:
 	CMPQ   48(SP), $+4
-	JLT    lower14
+	JLT    lower17
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	VXORPS Z0, Z0, Z0
@@ -357,23 +367,23 @@ below13:
 	VXORPS Z15, Z15, Z15
 	MOVQ   72(SP), R12
 	TESTQ  R12, R12
-	JZ     done16
+	JZ     done19
 
-loop15:
+loop18:
 	CMPQ       R9, R10
-	JGE        fetched17
+	JGE        fetched20
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched17:
+fetched20:
 	CMPQ DI, R11
-	JGE  fetched18
+	JGE  fetched21
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched18:
+fetched21:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -476,14 +486,14 @@ fetched18:
 	ADDQ         BX, CX
 	ADDQ         $+16, AX
 	DECQ         R12
-	JNZ          loop15
+	JNZ          loop18
 
-done16:
+done19:
 	MOVQ  80(SP), R12
 	TESTQ R12, R12
-	JZ    done20
+	JZ    done23
 
-loop19:
+loop22:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -511,9 +521,9 @@ loop19:
 	ADDQ         BX, CX
 	ADDQ         $+4, AX
 	DECQ         R12
-	JNZ          loop19
+	JNZ          loop22
 
-done20:
+done23:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, 128(DX)
@@ -538,18 +548,18 @@ done20:
 	LEAQ    (AX)(SI*4), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+4, 48(SP)
-	JMP     below13
+	JMP     below16
 
-lower14:
+lower17:
 	ADDQ $+256, 32(SP)
 	ADDQ $+256, 40(SP)
 	SUBQ $+256, 56(SP)
-	JMP  columns11
+	JMP  columns14
 
-next12:
-columns21:
+next15:
+columns24:
 	CMPQ 56(SP), $+128
-	JLT  next22
+	JLT  next25
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -557,9 +567,9 @@ columns21:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below23:
+below26:
 	CMPQ   48(SP), $+8
-	JLT    lower24
+	JLT    lower27
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	LEAQ   (AX)(SI*4), R12
@@ -581,23 +591,23 @@ below23:
 	VXORPS Z15, Z15, Z15
 	MOVQ   72(SP), R13
 	TESTQ  R13, R13
-	JZ     done26
+	JZ     done29
 
-loop25:
+loop28:
 	CMPQ       R9, R10
-	JGE        fetched27
+	JGE        fetched30
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched27:
+fetched30:
 	CMPQ DI, R11
-	JGE  fetched28
+	JGE  fetched31
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched28:
+fetched31:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -709,14 +719,14 @@ fetched28:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R12
 	DECQ         R13
-	JNZ          loop25
+	JNZ          loop28
 
-done26:
+done29:
 	MOVQ  80(SP), R13
 	TESTQ R13, R13
-	JZ    done30
+	JZ    done33
 
-loop29:
+loop32:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -747,9 +757,9 @@ loop29:
 	ADDQ         $+4, AX
 	ADDQ         $+4, R12
 	DECQ         R13
-	JNZ          loop29
+	JNZ          loop32
 
-done30:
+done33:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -778,18 +788,18 @@ done30:
 	LEAQ    (AX)(SI*8), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+8, 48(SP)
-	JMP     below23
+	JMP     below26
 
-lower24:
+lower27:
 	ADDQ $+128, 32(SP)
 	ADDQ $+128, 40(SP)
 	SUBQ $+128, 56(SP)
-	JMP  columns21
+	JMP  columns24
 
-next22:
-columns31:
+next25:
+columns34:
 	CMPQ 56(SP), $+64
-	JLT  next32
+	JLT  next35
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -797,9 +807,9 @@ columns31:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below33:
+below36:
 	CMPQ   48(SP), $+8
-	JLT    lower34
+	JLT    lower37
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	LEAQ   (AX)(SI*4), R12
@@ -813,23 +823,23 @@ below33:
 	VXORPS Z7, Z7, Z7
 	MOVQ   72(SP), R13
 	TESTQ  R13, R13
-	JZ     done36
+	JZ     done39
 
-loop35:
+loop38:
 	CMPQ       R9, R10
-	JGE        fetched37
+	JGE        fetched40
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched37:
+fetched40:
 	CMPQ DI, R11
-	JGE  fetched38
+	JGE  fetched41
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched38:
+fetched41:
 	VMOVUPS          (CX), Z8
 	VFMADD231PS.BCST (AX), Z8, Z0
 	VFMADD231PS.BCST (AX)(SI*1), Z8, Z1
@@ -873,14 +883,14 @@ fetched38:
 	ADDQ             $+16, AX
 	ADDQ             $+16, R12
 	DECQ             R13
-	JNZ              loop35
+	JNZ              loop38
 
-done36:
+done39:
 	MOVQ  80(SP), R13
 	TESTQ R13, R13
-	JZ    done40
+	JZ    done43
 
-loop39:
+loop42:
 	VMOVUPS          (CX), Z8
 	VFMADD231PS.BCST (AX), Z8, Z0
 	VFMADD231PS.BCST (AX)(SI*1), Z8, Z1
@@ -894,9 +904,9 @@ loop39:
 	ADDQ             $+4, AX
 	ADDQ             $+4, R12
 	DECQ             R13
-	JNZ              loop39
+	JNZ              loop42
 
-done40:
+done43:
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -917,33 +927,33 @@ done40:
 	LEAQ    (AX)(SI*8), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+8, 48(SP)
-	JMP     below33
+	JMP     below36
 
-lower34:
+lower37:
 	ADDQ $+64, 32(SP)
 	ADDQ $+64, 40(SP)
 	SUBQ $+64, 56(SP)
-	JMP  columns31
+	JMP  columns34
 
-next32:
-more41:
+next35:
+more44:
 	CMPQ       R9, R10
-	JGE        fetched42
+	JGE        fetched45
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
-	JMP        more41
+	JMP        more44
 
-fetched42:
-more43:
+fetched45:
+more46:
 	CMPQ DI, R11
-	JGE  fetched44
+	JGE  fetched47
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
-	JMP  more43
+	JMP  more46
 
-fetched44:
+fetched47:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX
@@ -957,7 +967,9 @@ fetched44:
 	SHLQ $0x02, AX
 	ADDQ AX, 16(SP)
 	DECQ 64(SP)
-	JNZ  position10
+	JNZ  position12
+
+last13:
 	VZEROUPPER
 	RET
 
@@ -988,6 +1000,8 @@ TEXT ·accumulateAVX512(SB), NOSPLIT, $88-41
 	SHRQ $0x02, AX
 	MOVQ AX, 72(SP)
 	MOVQ read+32(FP), R8
+	CMPQ 64(SP), $+0
+	JEQ  last2
 
 position1:
 	MOVQ p+0(FP), AX
@@ -1000,9 +1014,9 @@ position1:
 	MOVQ 16(SP), AX
 	MOVQ AX, 40(SP)
 
-columns2:
+columns3:
 	CMPQ 56(SP), $+256
-	JLT  next3
+	JLT  next4
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -1010,14 +1024,14 @@ columns2:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below4:
+below5:
 	CMPQ    48(SP), $+4
-	JLT     lower5
+	JLT     lower6
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first6
+	JNZ     first7
 	MOVQ    DX, R10
 	VMOVUPS (R10), Z0
 	VMOVUPS 64(R10), Z1
@@ -1039,9 +1053,9 @@ below4:
 	VMOVUPS 128(R10), Z14
 	VMOVUPS 192(R10), Z15
 	ADDQ    BX, R10
-	JMP     begun7
+	JMP     begun8
 
-first6:
+first7:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1059,18 +1073,18 @@ first6:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-begun7:
+begun8:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done9
+	JZ    done10
 
-loop8:
+loop9:
 	CMPQ       R8, R9
-	JGE        fetched10
+	JGE        fetched11
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched10:
+fetched11:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -1173,14 +1187,14 @@ fetched10:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop8
+	JNZ          loop9
 
-done9:
+done10:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done12
+	JZ    done13
 
-loop11:
+loop12:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -1208,9 +1222,9 @@ loop11:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop11
+	JNZ          loop12
 
-done12:
+done13:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, 128(DX)
@@ -1233,18 +1247,18 @@ done12:
 	ADDQ    BX, DX
 	ADDQ    $+16, 24(SP)
 	SUBQ    $+4, 48(SP)
-	JMP     below4
+	JMP     below5
 
-lower5:
+lower6:
 	ADDQ $+256, 32(SP)
 	ADDQ $+256, 40(SP)
 	SUBQ $+256, 56(SP)
-	JMP  columns2
+	JMP  columns3
 
-next3:
-columns13:
+next4:
+columns14:
 	CMPQ 56(SP), $+128
-	JLT  next14
+	JLT  next15
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -1252,14 +1266,14 @@ columns13:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below15:
+below16:
 	CMPQ    48(SP), $+8
-	JLT     lower16
+	JLT     lower17
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first17
+	JNZ     first18
 	MOVQ    DX, R10
 	VMOVUPS (R10), Z0
 	VMOVUPS 64(R10), Z1
@@ -1285,9 +1299,9 @@ below15:
 	VMOVUPS (R10), Z14
 	VMOVUPS 64(R10), Z15
 	ADDQ    BX, R10
-	JMP     begun18
+	JMP     begun19
 
-first17:
+first18:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1305,18 +1319,18 @@ first17:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-begun18:
+begun19:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done20
+	JZ    done21
 
-loop19:
+loop20:
 	CMPQ       R8, R9
-	JGE        fetched21
+	JGE        fetched22
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched21:
+fetched22:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -1427,14 +1441,14 @@ fetched21:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop19
+	JNZ          loop20
 
-done20:
+done21:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done23
+	JZ    done24
 
-loop22:
+loop23:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -1464,9 +1478,9 @@ loop22:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop22
+	JNZ          loop23
 
-done23:
+done24:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -1493,18 +1507,18 @@ done23:
 	ADDQ    BX, DX
 	ADDQ    $+32, 24(SP)
 	SUBQ    $+8, 48(SP)
-	JMP     below15
+	JMP     below16
 
-lower16:
+lower17:
 	ADDQ $+128, 32(SP)
 	ADDQ $+128, 40(SP)
 	SUBQ $+128, 56(SP)
-	JMP  columns13
+	JMP  columns14
 
-next14:
-columns24:
+next15:
+columns25:
 	CMPQ 56(SP), $+64
-	JLT  next25
+	JLT  next26
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -1512,14 +1526,14 @@ columns24:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below26:
+below27:
 	CMPQ    48(SP), $+16
-	JLT     lower27
+	JLT     lower28
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first28
+	JNZ     first29
 	MOVQ    DX, R10
 	VMOVUPS (R10), Z0
 	ADDQ    BX, R10
@@ -1553,9 +1567,9 @@ below26:
 	ADDQ    BX, R10
 	VMOVUPS (R10), Z15
 	ADDQ    BX, R10
-	JMP     begun29
+	JMP     begun30
 
-first28:
+first29:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1573,18 +1587,18 @@ first28:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-begun29:
+begun30:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done31
+	JZ    done32
 
-loop30:
+loop31:
 	CMPQ       R8, R9
-	JGE        fetched32
+	JGE        fetched33
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched32:
+fetched33:
 	VMOVUPS          (CX), Z16
 	VFMADD231PS.BCST (AX), Z16, Z0
 	VFMADD231PS.BCST 4(AX), Z16, Z1
@@ -1659,14 +1673,14 @@ fetched32:
 	ADDQ             BX, CX
 	LEAQ             (AX)(SI*4), AX
 	DECQ             R10
-	JNZ              loop30
+	JNZ              loop31
 
-done31:
+done32:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done34
+	JZ    done35
 
-loop33:
+loop34:
 	VMOVUPS          (CX), Z16
 	VFMADD231PS.BCST (AX), Z16, Z0
 	VFMADD231PS.BCST 4(AX), Z16, Z1
@@ -1687,9 +1701,9 @@ loop33:
 	ADDQ             BX, CX
 	LEAQ             (AX)(SI*1), AX
 	DECQ             R10
-	JNZ              loop33
+	JNZ              loop34
 
-done34:
+done35:
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -1724,23 +1738,23 @@ done34:
 	ADDQ    BX, DX
 	ADDQ    $+64, 24(SP)
 	SUBQ    $+16, 48(SP)
-	JMP     below26
+	JMP     below27
 
-lower27:
+lower28:
 	ADDQ $+64, 32(SP)
 	ADDQ $+64, 40(SP)
 	SUBQ $+64, 56(SP)
-	JMP  columns24
+	JMP  columns25
 
-next25:
-more35:
+next26:
+more36:
 	CMPQ       R8, R9
-	JGE        fetched36
+	JGE        fetched37
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
-	JMP        more35
+	JMP        more36
 
-fetched36:
+fetched37:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX
@@ -1755,6 +1769,8 @@ fetched36:
 	ADDQ AX, 16(SP)
 	DECQ 64(SP)
 	JNZ  position1
+
+last2:
 	VZEROUPPER
 	RET
 

@@ -61,8 +61,10 @@ func (p *product) multiply16() {
 	for k := range right {
 		right[k] = load(Mem{Base: p.right, Disp: block * k})
 	}
-	loop := label("rows")
+	loop, done := label("rows"), label("done")
 	Label(loop)
+	CMPQ(p.rows, I8(rows))
+	JLT(LabelRef(done))
 	p.fetch(4)
 	at, pointers := p.leftRows(rows)
 	sums := newSums(tile{rows, 1})
@@ -75,5 +77,6 @@ func (p *product) multiply16() {
 	p.store(sums)
 	LEAQ(p.leftRow.at(pointers[1], 4, 0), p.left)
 	SUBQ(I32(rows), p.rows)
-	JNZ(LabelRef(loop))
+	JMP(LabelRef(loop))
+	Label(done)
 }

@@ -66,7 +66,7 @@ func move(from, to Op) {
 	MOVQ(r, to)
 }
 
-// newProduct loads what holds for all positions. names are the left factor, the right one and the result.
+// newProduct loads what holds for all positions; left, right and out are the parameters' names.
 func newProduct(left, right, out string) *product {
 	p := &product{
 		leftPosition: local(), rightPosition: local(), outPosition: local(), leftTile: local(), rightTile: local(), outColumn: local(),
@@ -116,7 +116,7 @@ func prefetchwDI() {
 	}
 }
 
-// fetch fetches up to n lines of what is left of this position's.
+// fetch fetches up to n lines of what is left of this position's: a few between the multiplications cost nothing.
 func (p *product) fetch(n int) {
 	for _, s := range p.streams {
 		done := label("fetched")
@@ -124,7 +124,7 @@ func (p *product) fetch(n int) {
 			CMPQ(s.next, s.end)
 			JGE(LabelRef(done))
 			s.fetch()
-			ADDQ(I32(64), s.next)
+			ADDQ(I32(block), s.next)
 		}
 		Label(done)
 	}
@@ -132,7 +132,9 @@ func (p *product) fetch(n int) {
 
 // eachPosition makes the loop over positions.
 func (p *product) eachPosition(body func()) {
-	loop := label("position")
+	loop, last := label("position"), label("last")
+	CMPQ(p.positions, I8(0))
+	JEQ(LabelRef(last))
 	Label(loop)
 	for _, s := range p.streams {
 		MOVQ(p.field(s.lines), s.end)
@@ -146,7 +148,7 @@ func (p *product) eachPosition(body func()) {
 		CMPQ(s.next, s.end)
 		JGE(LabelRef(done))
 		s.fetch()
-		ADDQ(I32(64), s.next)
+		ADDQ(I32(block), s.next)
 		JMP(LabelRef(more))
 		Label(done)
 	}
@@ -161,6 +163,7 @@ func (p *product) eachPosition(body func()) {
 	}
 	DECQ(p.positions)
 	JNZ(LabelRef(loop))
+	Label(last)
 }
 
 // cover covers a position's result with strips: as many of the first kind as fit side by side, then the next.
