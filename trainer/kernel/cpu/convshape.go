@@ -71,21 +71,21 @@ func (a activation) depth() int {
 // terms is the length of the phase's chains.
 func (p *phase) terms(s activation) int { return s.depth() * len(p.window) }
 
-// gather lays the terms of pixels [from, to) in rows, `pitch` elements apart: for each tap the channels in order. src is an image's bordered copy.
+// gather lays the terms of pixels [from, to) in rows, `pitch` elements apart: for each tap the channels in order. src is an image's bordered copy. Where a source has few channels, the zeros of
+// their block come with them, and the next tap lies over them; so behind a row's terms are zeros, and dst has a block more than its rows.
 func (p *phase) gather(dst, src []float32, s activation, pitch, from, to int) {
-	depth := s.depth()
+	step := min(s.depth(), lanes)
 	for i, at := range p.at[from:to] {
-		row := dst[i*pitch:][:pitch]
+		row := dst[i*pitch:]
 		for _, offset := range p.offsets {
 			pixel := src[at+offset:]
-			if depth < lanes {
-				copy(row[:depth], pixel)
-				row = row[depth:]
-				continue
-			}
-			for block := range s.blocks() {
-				*(*[lanes]float32)(row) = [lanes]float32(pixel[block*s.plane():])
-				row = row[lanes:]
+			for block := 0; ; {
+				*(*[lanes]float32)(row) = [lanes]float32(pixel)
+				row = row[step:]
+				if block++; block == s.blocks() {
+					break
+				}
+				pixel = pixel[s.plane():]
 			}
 		}
 	}

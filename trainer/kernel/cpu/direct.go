@@ -42,7 +42,7 @@ func (k *prepared) planDirect(source *reader, out *writer, w int) {
 			k.add(len(p.window), terms*out.padded(), func(_, tap int) { d.pack(i, tap, w) })
 		}
 	}
-	d.scratch = d.bordered.image() + directPixels*(whole(d.most)+out.padded())
+	d.scratch = d.bordered.image() + directPixels*(whole(d.most)+out.padded()) + lanes
 	d.own = k.reserve(k.pool.threads * d.scratch)
 	d.products = make([]vector.Product, k.pool.threads)
 	k.add(k.Groups*k.imageBlocks(), k.Groups*k.N*work, d.block)
@@ -97,7 +97,7 @@ func (d *direct) pixels(worker int, scratch []float32, i, n int) {
 	p, outs := &d.phases[i], d.out.padded()
 	terms := p.terms(d.source.activation)
 	y := d.Real(d.out.y)[n*d.out.image():][:d.out.image()]
-	rows := scratch[d.bordered.image():][:directPixels*whole(d.most)]
+	rows := scratch[d.bordered.image():][:directPixels*whole(d.most)+lanes]
 	sums := scratch[d.bordered.image()+len(rows):][:directPixels*outs]
 	if terms == 0 {
 		clear(sums)
@@ -109,6 +109,10 @@ func (d *direct) pixels(worker int, scratch []float32, i, n int) {
 			shape := &d.products[worker]
 			*shape = vector.Product{Positions: 1, Rows: eight(to - from), Depth: terms, Cols: outs, LeftRow: whole(terms)}
 			u := d.workspace(d.weights[i], terms*outs)
+			if whole := d.forward() && outs == lanes && (to-from)%8 == 0; whole { // the result's rows are y's pixels
+				d.v.Multiply(shape, &rows[0], &u[0], &y[p.to[from]], &rows[0], &sums[0])
+				continue
+			}
 			d.v.Multiply(shape, &rows[0], &u[0], &sums[0], &rows[0], &sums[0])
 		}
 		for j, at := range p.to[from:to] {

@@ -18,7 +18,7 @@ func (k *prepared) newDirectWeight(x, dy *reader) *directWeight {
 	d := &directWeight{prepared: k, x: x, dy: dy, products: make([]vector.Product, k.pool.threads)}
 	d.bordered, d.phase = k.forwardShape()
 	d.terms = whole(d.phase.terms(x.activation))
-	d.scratch = d.bordered.image() + dy.image() + directPixels*(d.terms+dy.padded())
+	d.scratch = d.bordered.image() + dy.image() + directPixels*(d.terms+dy.padded()) + lanes
 	return d
 }
 
@@ -31,27 +31,41 @@ func (d *directWeight) work() int { return d.Groups * d.N * d.dy.h * d.dy.w * d.
 func (d *directWeight) gradient(worker, g, from, to int, dw []float32) {
 	scratch := d.workspace(d.own+worker*d.scratch, d.scratch)
 	cut := func(n int) (piece []float32) { piece, scratch = scratch[:n], scratch[n:]; return piece }
-	x, dy, rows, right := cut(d.bordered.image()), cut(d.dy.image()), cut(directPixels*d.terms), cut(directPixels*d.dy.padded())
+	x, dy, rows, right := cut(d.bordered.image()), cut(d.dy.image()), cut(directPixels*d.terms+lanes), cut(directPixels*d.dy.padded())
 	clear(x)
-	clear(rows) // behind the terms of a row are zeros
+	clear(rows)
 	shape, outs := &d.products[worker], d.dy.padded()
 	first := true
 	for n := from; n < to; n++ {
 		d.x.copyBordered(x, d.bordered, g, n)
-		for block := range d.dy.blocks() {
+		image := dy
+		if d.dy.plain() {
+			image = d.Real(d.dy.first)[n*d.dy.image():]
+		}
+		for block := 0; block < d.dy.blocks() && !d.dy.plain(); block++ {
 			d.dy.rows(dy[block*d.dy.plane():], d.dy.row(), g, n, block, 0, d.dy.h)
 		}
 		for pixel := 0; pixel < len(d.phase.at); pixel += directPixels {
 			end := min(pixel+directPixels, len(d.phase.at))
 			d.phase.gather(rows, x, d.bordered, d.terms, pixel, end)
-			for block := range d.dy.blocks() {
-				for j := range end - pixel {
-					*(*[lanes]float32)(right[j*outs+block*lanes:]) = [lanes]float32(dy[block*d.dy.plane()+(pixel+j)*lanes:])
-				}
+			q := &image[pixel*lanes]
+			if outs > lanes {
+				d.interleave(right, image, pixel, end)
+				q = &right[0]
 			}
 			*shape = vector.Product{Positions: 1, Rows: d.terms, Depth: end - pixel, Cols: outs, LeftRow: d.terms}
-			d.v.Accumulate(shape, &rows[0], &right[0], &dw[0], &rows[0], first)
+			d.v.Accumulate(shape, &rows[0], q, &dw[0], &rows[0], first)
 			first = false
+		}
+	}
+}
+
+// interleave lays pixels [from, to) of dy in rows of all channels.
+func (d *directWeight) interleave(dst, dy []float32, from, to int) {
+	outs := d.dy.padded()
+	for block := range d.dy.blocks() {
+		for i, src := 0, dy[block*d.dy.plane():]; i < to-from; i++ {
+			*(*[lanes]float32)(dst[i*outs+block*lanes:]) = [lanes]float32(src[(from+i)*lanes:])
 		}
 	}
 }

@@ -1,37 +1,89 @@
 package cpu
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
 
-// pool does a step's units on a fixed number of workers. The launching goroutine is worker 0; the others are parked between steps.
-// Nothing is allocated after the start.
+// pool does a step's units on a fixed number of workers. The launching goroutine is worker 0. A training step has hundreds of steps a few hundred microseconds long, so the other workers look out
+// for the next one for a while before they sleep. Nothing is allocated after the start.
 type pool struct {
 	mu      sync.Mutex // held for a step: several streams take turns
 	threads int
-	wake    []chan *step // one for each parked worker
-	next    atomic.Int64 // the first unit that nobody has taken
-	busy    sync.WaitGroup
-	ended   sync.WaitGroup
+	others  []*worker
+
+	step   *step        // the present one: written before round, read after it
+	round  atomic.Int64 // steps that the others were called to
+	_      [56]byte     // what all workers write has cache lines of its own
+	next   atomic.Int64 // the first unit that nobody has taken
+	_      [56]byte
+	absent atomic.Int64 // workers that are still at the present step
+	closed atomic.Bool
+	ended  sync.WaitGroup
 }
 
-// little is the work, in nanoseconds, below which waking others costs more than it saves.
-const little = 20_000
+// worker is one of the others.
+type worker struct {
+	sleeps atomic.Bool
+	wake   chan struct{}
+}
+
+const (
+	// little is the work, in nanoseconds, below which calling others costs more than it saves.
+	little = 5_000
+	// looks is how often a worker looks for work between two offers of its processor to other goroutines, and patience how many offers it makes before it sleeps: some 100 microseconds.
+	looks    = 128
+	patience = 500
+)
 
 func newPool(threads int) *pool {
 	p := &pool{threads: threads}
-	for worker := 1; worker < threads; worker++ {
-		wake := make(chan *step, 1)
-		p.wake = append(p.wake, wake)
-		p.ended.Go(func() {
-			for s := range wake {
-				p.take(s, worker)
-				p.busy.Done()
-			}
-		})
+	for number := 1; number < threads; number++ {
+		w := &worker{wake: make(chan struct{}, 1)}
+		p.others = append(p.others, w)
+		p.ended.Go(func() { p.work(w, number) })
 	}
 	return p
+}
+
+// work is the life of a worker.
+func (p *pool) work(w *worker, number int) {
+	for seen := int64(0); ; seen++ {
+		p.await(w, seen)
+		if p.closed.Load() {
+			return
+		}
+		p.take(p.step, number)
+		p.absent.Add(-1)
+	}
+}
+
+// await returns when there is a round after the one seen.
+func (p *pool) await(w *worker, seen int64) {
+	for range patience {
+		for range looks {
+			if p.round.Load() != seen {
+				return
+			}
+		}
+		runtime.Gosched()
+	}
+	w.sleeps.Store(true)
+	if p.round.Load() != seen && w.sleeps.CompareAndSwap(true, false) {
+		return // nobody has seen it sleep
+	}
+	<-w.wake
+}
+
+// call begins a round.
+func (p *pool) call() {
+	p.round.Add(1)
+	for _, w := range p.others {
+		if w.sleeps.CompareAndSwap(true, false) {
+			w.wake <- struct{}{}
+		}
+	}
 }
 
 // run does all units of s.
@@ -39,31 +91,32 @@ func (p *pool) run(s *step) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.next.Store(0)
-	if s.work > little {
-		helpers := p.wake[:min(len(p.wake), s.units-1)]
-		p.busy.Add(len(helpers))
-		for _, w := range helpers {
-			w <- s
-		}
+	together := s.work > little && s.units > 1 && len(p.others) > 0
+	if together {
+		p.step = s
+		p.absent.Store(int64(len(p.others)))
+		p.call()
 	}
 	p.take(s, 0)
-	p.busy.Wait()
+	for i := 0; together && p.absent.Load() > 0; i++ {
+		if i%looks == looks-1 {
+			runtime.Gosched()
+		}
+	}
 }
 
-func (p *pool) take(s *step, worker int) {
+func (p *pool) take(s *step, number int) {
 	for {
 		unit := int(p.next.Add(1)) - 1
 		if unit >= s.units {
 			return
 		}
-		s.run(worker, unit)
+		s.run(number, unit)
 	}
 }
 
 func (p *pool) close() {
-	for _, w := range p.wake {
-		close(w)
-	}
-	p.wake = nil
+	p.closed.Store(true)
+	p.call()
 	p.ended.Wait()
 }

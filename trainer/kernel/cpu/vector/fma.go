@@ -2,35 +2,38 @@ package vector
 
 import "math"
 
-// fma is a*b + c, rounded once. The product of two float32 is exact in float64, and their sum with a third is rounded to 53 bits; the conversion to 24 bits rounds a second time, which matters
-// only where the float64 lies right between two float32, or near denormals.
+// fma is a*b + c rounded once. The product of two float32 is exact in float64, so the sum there is rounded once, and its conversion would be a second
+// rounding: that goes wrong only where the sum seems to lie just between two float32 (doubtful), and is right after a rounding to odd (Boldo and Melquiond 2008).
+// A compiler that fuses the product into the sum changes nothing.
 func fma(a, b, c float32) float32 {
 	s := float64(a)*float64(b) + float64(c)
-	if doubtful(math.Float64bits(s)) {
-		return fmaOdd(float64(a)*float64(b), float64(c))
+	if doubtful(s) {
+		s = toOdd(a, b, c)
 	}
 	return float32(s)
 }
 
-// doubtful says whether the conversion of a float64 with these bits may round a second time: halfway between two float32, or below the normal ones and not 0.
-func doubtful(bits uint64) bool {
-	return bits&0x1FFFFFFF == 0x10000000 || (bits<<1)-1 < 897<<53-1
+// doubtful is whether s may be rounded to a wrong float32: of the 29 bits that a normal one lacks only the first is set, or s is among the denormals, where
+// other bits are lacking. It is small enough to be inlined, which fma is not: the loops write fma out.
+func doubtful(s float64) bool {
+	const normal = 0x3810000000000000 // 2^-126
+	bits := math.Float64bits(s)
+	return bits<<35 == 1<<63 || 2*bits-1 < 2*normal-1
 }
 
-// fmaOdd is p + c, rounded once to float32: the float64 sum is rounded to odd first (Boldo and Melquiond 2008), by its exact error (Knuth's TwoSum).
-//
-//go:noinline
-func fmaOdd(p, c float64) float32 {
-	s := p + c
-	t := s - p
-	off := float64(p-float64(s-t)) + float64(c-t)
-	if bits := math.Float64bits(s); off != 0 && bits&1 == 0 && off == off {
-		if (off > 0) == (s > 0) {
-			bits++
-		} else {
-			bits--
-		}
-		s = math.Float64frombits(bits)
+// toOdd is a*b + c rounded to odd: if it is no float64, the one of its two neighbours whose last bit is set.
+func toOdd(a, b, c float32) float64 {
+	x, y := float64(float64(a)*float64(b)), float64(c)
+	s := float64(x + y)
+	t := float64(s - x)
+	e := float64(x-float64(s-t)) + float64(y-t) // s + e = x + y exactly (Knuth's TwoSum)
+	bits := math.Float64bits(s)
+	switch {
+	case bits&1 != 0 || e == 0 || e != e: // e is NaN where s is infinite or NaN
+	case e > 0 == (s > 0):
+		bits++
+	default:
+		bits--
 	}
-	return float32(s)
+	return math.Float64frombits(bits)
 }

@@ -1,72 +1,54 @@
 package vector
 
-import (
-	"math"
-	"unsafe"
+import "unsafe"
+
+// Both products are chains over terms: out[row][column] goes on with left(row, term) * right[term][column]. A block is 8 rows' chains over at most 64 terms;
+// its left factors are made float64 once and then meet every column.
+const (
+	blockRows  = 8
+	blockTerms = 64
 )
 
-// chains is the columns whose chains go on side by side: enough to hide an addition's latency.
-const chains = 8
+type block [blockTerms][blockRows]float64
 
-func multiply(p *Product, v, u, m, _, _ *float32) {
-	for pos := range p.Positions {
-		left, right, out := from(v, pos*p.LeftPosition), from(u, pos*p.RightPosition), from(m, pos*p.OutPosition)
-		for t := range p.Rows {
-			row := unsafe.Slice(from(left, t*p.LeftRow), p.Depth)
-			for j := 0; j < p.Cols; j += chains {
-				var c [chains]float64
-				link(&c, row, 1, from(right, j), p.Cols)
-				to := (*[chains]float32)(unsafe.Pointer(from(out, t*p.Cols+j)))
-				for i, s := range c {
-					to[i] = float32(s)
-				}
-			}
-		}
-	}
+func multiplyPositions(p *Product, v, u, m, _, _ *float32) { products(p, v, u, m, p.LeftRow, 1, true) }
+
+func accumulatePositions(p *Product, v, q, s, _ *float32, first bool) {
+	products(p, v, q, s, 1, p.LeftRow, first)
 }
 
-func accumulate(p *Product, v, q, s, _ *float32, first bool) {
-	for pos := range p.Positions {
-		left, right, out := from(v, pos*p.LeftPosition), from(q, pos*p.RightPosition), from(s, pos*p.OutPosition)
-		for i := range p.Rows {
-			column := unsafe.Slice(from(left, i), (p.Depth-1)*p.LeftRow+1)
-			for j := 0; j < p.Cols; j += chains {
-				var c [chains]float64
-				to := (*[chains]float32)(unsafe.Pointer(from(out, i*p.Cols+j)))
-				if !first {
-					for l, x := range to {
-						c[l] = float64(x)
+// products does the positions' chains, whose left factors are leftRow elements apart from row to row and leftTerm from term to term.
+func products(p *Product, left, right, out *float32, leftRow, leftTerm int, first bool) {
+	var factors block
+	for position := range p.Positions {
+		l, r, o := at(left, position*p.LeftPosition), at(right, position*p.RightPosition), at(out, position*p.OutPosition)
+		if first {
+			clear(unsafe.Slice(o, p.Rows*p.Cols))
+		}
+		for from := 0; from < p.Depth; from += blockTerms {
+			terms := min(blockTerms, p.Depth-from)
+			for row := 0; row < p.Rows; row += blockRows {
+				block := factors[:terms]
+				for t := range block {
+					for i := range block[t] {
+						block[t][i] = float64(*at(l, (row+i)*leftRow+(from+t)*leftTerm))
 					}
 				}
-				link(&c, column, p.LeftRow, from(right, j), p.Cols)
-				for l, x := range c {
-					to[l] = float32(x)
+				for column := range p.Cols {
+					chains(block, at(r, from*p.Cols+column), at(o, row*p.Cols+column), p.Cols)
 				}
 			}
 		}
 	}
 }
 
-// link goes on with chains side by side: c[j] = fma(a[k], b[k][j], c[j]) for k in order, a's elements stride apart, b's rows `row` apart. c holds float32 numbers.
-func link(c *[chains]float64, a []float32, stride int, b *float32, row int) {
-	c0, c1, c2, c3, c4, c5, c6, c7 := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
-	next := func(s, a, b float64) float64 {
-		t := a*b + s
-		if doubtful(math.Float64bits(t)) {
-			return float64(fmaOdd(a*b, s))
+// chains goes on with a column's chains of a block. The right factors and the chains are cols elements apart.
+func chains(left [][blockRows]float64, right, out *float32, cols int) {
+	for i := range blockRows {
+		s := *at(out, i*cols)
+		for t := range left {
+			s = fma(float32(left[t][i]), *at(right, t*cols), s)
 		}
-		return float64(float32(t))
+		*at(out, i*cols) = s
 	}
-	for k, i := 0, 0; i < len(a); k, i = k+1, i+stride {
-		x, y := float64(a[i]), (*[chains]float32)(unsafe.Pointer(from(b, k*row)))
-		c0 = next(c0, x, float64(y[0]))
-		c1 = next(c1, x, float64(y[1]))
-		c2 = next(c2, x, float64(y[2]))
-		c3 = next(c3, x, float64(y[3]))
-		c4 = next(c4, x, float64(y[4]))
-		c5 = next(c5, x, float64(y[5]))
-		c6 = next(c6, x, float64(y[6]))
-		c7 = next(c7, x, float64(y[7]))
-	}
-	*c = [chains]float64{c0, c1, c2, c3, c4, c5, c6, c7}
 }

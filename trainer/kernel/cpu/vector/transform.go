@@ -1,170 +1,115 @@
 package vector
 
-// The points of F(4x4, 3x3) are 0, a, -a, b, -b and infinity.
+// The points a and b of the Winograd transforms, and what their matrices are made of.
 const (
-	a    = 3.0 / 4
-	b    = 3.0 / 2
+	a    = 0.75
+	b    = 1.5
 	a2   = a * a
 	b2   = b * b
 	a3   = a * a * a
 	a2b2 = a2 * b2
 	s2   = a2 + b2
-	c0   = 1 / a2b2
-	ca   = 1 / (2 * a2 * (a2 - b2))
-	cb   = 1 / (2 * b2 * (b2 - a2))
 )
-
-// input is B^T d.
-func input(d *[6]float32) [6]float32 {
-	e, f := fma(-b2, d[2], d[4]), fma(-b2, d[1], d[3])
-	g, h := fma(-a2, d[2], d[4]), fma(-a2, d[1], d[3])
-	return [6]float32{
-		fma(a2b2, d[0], fma(-s2, d[2], d[4])),
-		fma(a, f, e), fma(-a, f, e), fma(b, h, g), fma(-b, h, g),
-		fma(a2b2, d[1], fma(-s2, d[3], d[5])),
-	}
-}
-
-// gradient is A y.
-func gradient(y *[4]float32) [6]float32 {
-	e, f := fma(a2, y[2], y[0]), fma(a2, y[3], y[1])
-	g, h := fma(b2, y[2], y[0]), fma(b2, y[3], y[1])
-	return [6]float32{y[0], fma(a, f, e), fma(-a, f, e), fma(b, h, g), fma(-b, h, g), y[3]}
-}
-
-// output is A^T m.
-func output(m *[6]float32) [4]float32 {
-	p, q, r, s := m[1]+m[2], m[1]-m[2], m[3]+m[4], m[3]-m[4]
-	return [4]float32{(m[0] + p) + r, float32(a * fma(2, s, q)), float32(a2 * fma(4, r, p)), fma(a3, fma(8, s, q), m[5])}
-}
-
-// weight is G g.
-func weight(g *[3]float32) [6]float32 {
-	e, f := fma(a2, g[2], g[0]), float32(a*g[1])
-	h, i := fma(b2, g[2], g[0]), float32(b*g[1])
-	return [6]float32{float32(c0 * g[0]), float32(ca * (e + f)), float32(ca * (e - f)), float32(cb * (h + i)), float32(cb * (h - i)), g[2]}
-}
-
-// weightGrad is G^T s.
-func weightGrad(s *[6]float32) [3]float32 {
-	p, q, r, t := s[1]+s[2], s[1]-s[2], s[3]+s[4], s[3]-s[4]
-	return [3]float32{
-		fma(ca, p, fma(cb, r, float32(c0*s[0]))),
-		fma(ca*a, q, float32(cb*b*t)),
-		fma(ca*a2, p, fma(cb*b2, r, s[5])),
-	}
-}
 
 func inputTiles(x *float32, row int, v *float32, position, tile, n int) {
 	for t := range n {
-		for l := range Lanes {
-			var half [6][6]float32
-			for j := range 6 {
-				var d [6]float32
-				for i := range d {
-					d[i] = *from(x, i*row+(4*t+j)*Lanes+l)
-				}
-				for i, o := range input(&d) {
-					half[i][j] = o
-				}
-			}
-			for i := range half {
-				for j, o := range input(&half[i]) {
-					*from(v, (6*i+j)*position+t*tile+l) = o
-				}
-			}
+		var rows, out [6][6]line
+		for j := range 6 {
+			input(lineAt(x, 64*t+16*j), lineAt(x, 64*t+16*j+row), lineAt(x, 64*t+16*j+2*row), lineAt(x, 64*t+16*j+3*row), lineAt(x, 64*t+16*j+4*row),
+				lineAt(x, 64*t+16*j+5*row), &rows[0][j], &rows[1][j], &rows[2][j], &rows[3][j], &rows[4][j], &rows[5][j])
 		}
+		for i := range 6 {
+			r, o := &rows[i], &out[i]
+			input(&r[0], &r[1], &r[2], &r[3], &r[4], &r[5], &o[0], &o[1], &o[2], &o[3], &o[4], &o[5])
+		}
+		scatter(&out, v, position, tile*t)
 	}
+}
+
+// input is B^T d: six lines to six.
+func input(d0, d1, d2, d3, d4, d5, o0, o1, o2, o3, o4, o5 *line) {
+	var t, e, f, g, h line
+	fmaBy(&t, -s2, d2, d4)
+	fmaBy(o0, a2b2, d0, &t)
+	fmaBy(&t, -s2, d3, d5)
+	fmaBy(o5, a2b2, d1, &t)
+	fmaBy(&e, -b2, d2, d4)
+	fmaBy(&f, -b2, d1, d3)
+	fmaBy(&g, -a2, d2, d4)
+	fmaBy(&h, -a2, d1, d3)
+	fmaBy(o1, a, &f, &e)
+	fmaBy(o2, -a, &f, &e)
+	fmaBy(o3, b, &h, &g)
+	fmaBy(o4, -b, &h, &g)
 }
 
 func gradTiles(y *float32, row int, q *float32, position, tile, n int) {
 	for t := range n {
-		for l := range Lanes {
-			var half [6][4]float32
-			for j := range 4 {
-				var d [4]float32
-				for i := range d {
-					d[i] = *from(y, i*row+(4*t+j)*Lanes+l)
-				}
-				for i, o := range gradient(&d) {
-					half[i][j] = o
-				}
-			}
-			for i := range half {
-				for j, o := range gradient(&half[i]) {
-					*from(q, (6*i+j)*position+t*tile+l) = o
-				}
-			}
+		var rows [6][4]line
+		var out [6][6]line
+		for j := range 4 {
+			grad(lineAt(y, 64*t+16*j), lineAt(y, 64*t+16*j+row), lineAt(y, 64*t+16*j+2*row), lineAt(y, 64*t+16*j+3*row),
+				&rows[0][j], &rows[1][j], &rows[2][j], &rows[3][j], &rows[4][j], &rows[5][j])
+		}
+		for i := range 6 {
+			r, o := &rows[i], &out[i]
+			grad(&r[0], &r[1], &r[2], &r[3], &o[0], &o[1], &o[2], &o[3], &o[4], &o[5])
+		}
+		scatter(&out, q, position, tile*t)
+	}
+}
+
+// grad is A y: four lines to six.
+func grad(y0, y1, y2, y3, o0, o1, o2, o3, o4, o5 *line) {
+	var e, f, g, h line
+	fmaBy(&e, a2, y2, y0)
+	fmaBy(&f, a2, y3, y1)
+	fmaBy(&g, b2, y2, y0)
+	fmaBy(&h, b2, y3, y1)
+	*o0 = *y0
+	fmaBy(o1, a, &f, &e)
+	fmaBy(o2, -a, &f, &e)
+	fmaBy(o3, b, &h, &g)
+	fmaBy(o4, -b, &h, &g)
+	*o5 = *y3
+}
+
+// scatter puts a tile's positions where they belong.
+func scatter(tile *[6][6]line, out *float32, position, offset int) {
+	for i := range tile {
+		for j := range tile[i] {
+			*lineAt(out, (6*i+j)*position+offset) = tile[i][j]
 		}
 	}
 }
 
 func outputTiles(m *float32, position, tile int, y *float32, row, n int) {
 	for t := range n {
-		for l := range Lanes {
-			var half [4][6]float32
-			for j := range 6 {
-				var d [6]float32
-				for i := range d {
-					d[i] = *from(m, (6*i+j)*position+t*tile+l)
-				}
-				for i, o := range output(&d) {
-					half[i][j] = o
-				}
-			}
-			for i := range half {
-				for j, o := range output(&half[i]) {
-					*from(y, i*row+(4*t+j)*Lanes+l) = o
-				}
-			}
-		}
-	}
-}
-
-func weightTiles(w *float32, lane, lanes int, flip bool, step int, u *float32, position, next, n int) {
-	for k := range n {
-		for l := range Lanes {
-			var g [9]float32
-			for t := range g {
-				switch {
-				case l >= lanes:
-				case flip:
-					g[8-t] = *from(w, k*step+l*lane+t)
-				default:
-					g[t] = *from(w, k*step+l*lane+t)
-				}
-			}
-			var half [6][3]float32
-			for j := range 3 {
-				for i, o := range weight(&[3]float32{g[j], g[3+j], g[6+j]}) {
-					half[i][j] = o
-				}
-			}
-			for i := range half {
-				for j, o := range weight(&half[i]) {
-					*from(u, (6*i+j)*position+k*next+l) = o
-				}
-			}
-		}
-	}
-}
-
-func weightGradTiles(s *float32, position int, dw *float32, tap, n int) {
-	for i := range n * Lanes {
-		var half [3][6]float32
+		var rows [4][6]line
 		for j := range 6 {
-			var d [6]float32
-			for k := range d {
-				d[k] = *from(s, (6*k+j)*position+i)
-			}
-			for k, o := range weightGrad(&d) {
-				half[k][j] = o
-			}
+			p := func(i int) *line { return lineAt(m, (6*i+j)*position+tile*t) }
+			output(p(0), p(1), p(2), p(3), p(4), p(5), &rows[0][j], &rows[1][j], &rows[2][j], &rows[3][j])
 		}
-		for k := range half {
-			for j, o := range weightGrad(&half[k]) {
-				*from(dw, (3*k+j)*tap+i) = o
-			}
+		for i := range 4 {
+			r, o := &rows[i], i*row+64*t
+			output(&r[0], &r[1], &r[2], &r[3], &r[4], &r[5], lineAt(y, o), lineAt(y, o+16), lineAt(y, o+32), lineAt(y, o+48))
 		}
 	}
+}
+
+// output is A^T m: six lines to four.
+func output(m0, m1, m2, m3, m4, m5, o0, o1, o2, o3 *line) {
+	var p, q, r, s, t line
+	add(&p, m1, m2)
+	subtract(&q, m1, m2)
+	add(&r, m3, m4)
+	subtract(&s, m3, m4)
+	add(&t, m0, &p)
+	add(o0, &t, &r)
+	fmaBy(&t, 2, &s, &q)
+	multiplyBy(o1, a, &t)
+	fmaBy(&t, 4, &r, &p)
+	multiplyBy(o2, a2, &t)
+	fmaBy(&t, 8, &s, &q)
+	fmaBy(o3, a3, &t, m5)
 }

@@ -60,6 +60,7 @@ func aligned[E any](n int) []E {
 	var e E
 	size := unsafe.Sizeof(e)
 	s := make([]E, n+alignment/int(size))
+	preferHuge(s)
 	off := (alignment - uintptr(unsafe.Pointer(unsafe.SliceData(s)))%alignment) % alignment / size
 	return s[off : int(off)+n : int(off)+n]
 }
