@@ -58,9 +58,9 @@ func (t *Training) timedSteps(w io.Writer, times []time.Duration, roof Roofline)
 // byKind adds the steps up by what they compute, the longest first.
 func (t *Training) byKind(w io.Writer, times []time.Duration, roof Roofline) {
 	type sum struct {
-		name                                  string
-		steps                                 int
-		seconds, flops, bytes, least, longest float64
+		name                         string
+		steps                        int
+		seconds, flops, bytes, least float64
 	}
 	sums, all := map[string]*sum{}, &sum{name: "all"}
 	for i, s := range t.steps {
@@ -83,5 +83,5 @@ func (t *Training) byKind(w io.Writer, times []time.Duration, roof Roofline) {
 		fmt.Fprintf(tab, "%s\t%d\t%.2f\t%.1f%%\t%.0f%%\t%.1f\t%.1f\n", k.name, k.steps, 1e3*k.seconds, 100*k.seconds/all.seconds, 100*k.least/k.seconds, k.flops/k.seconds/1e9, k.bytes/k.seconds/1e9)
 	}
 	tab.Flush()
-	fmt.Fprintf(w, "\nroofline: %.0f GFLOP/s (of a direct convolution; Winograd's count as direct ones), %.1f GB/s\n", roof.GFLOPS, roof.GBs)
+	fmt.Fprintf(w, "\nroofline: %.0f GFLOP/s (of a 3x3 convolution in cache, counted as a direct one), %.1f GB/s\n", roof.GFLOPS, roof.GBs)
 }

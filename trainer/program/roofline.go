@@ -10,13 +10,13 @@ import (
 
 // Roofline is what a kernel set does at best on this machine (Williams, Waterman and Patterson, "Roofline", 2009).
 type Roofline struct {
-	GFLOPS float64 // of a convolution that is computed directly, its data in cache; Winograd's can be above it
-	GBs    float64 // to and from memory, of an addition that is far larger than the caches
+	GFLOPS float64 // of a 3x3 convolution with its data in cache, counted as if computed directly: what most of a ResNet is made of
+	GBs    float64 // to and from memory, of an addition far larger than the caches
 }
 
 // probes are large enough to keep every thread busy for a few milliseconds.
 var (
-	probeCompute = kernel.Op{Kind: kernel.ConvForward, Groups: 1, N: 64, C: 64, H: 8, W: 8, K: 64, R: 5, Stride: 1}
+	probeCompute = kernel.Op{Kind: kernel.ConvForward, Groups: 1, N: 64, C: 64, H: 8, W: 8, K: 64, R: 3, Stride: 1}
 	probeMemory  = kernel.Elementwise(kernel.Add, 16<<20)
 )
 
