@@ -69,8 +69,7 @@ func newBenchStepCommand(a *app) *cobra.Command {
 		}
 		defer close()
 		if explain {
-			t.Explain(a.stdout)
-			return nil
+			return t.Explain(a.stdout, r.Steps)
 		}
 		r.KernelSet = t.KernelSet()
 		if err := timeSteps(t, &r); err != nil {

@@ -93,3 +93,27 @@ func TestPassesChangeNoBit(t *testing.T) {
 		}
 	}
 }
+
+func TestABucketIsHandedOverAsSoonAsItIsComplete(t *testing.T) {
+	p := shareOf(t, openCPU(t, 1), model.Spec{Name: "resnet56", Shortcut: "A", Shape: small.Shape}, "shard")
+	last, handed := map[*Value]int{}, 0
+	for i, s := range p.Steps() {
+		for _, v := range s.outputs() {
+			last[v.root()] = i
+		}
+		if s.Kind == Start && slices.Contains(p.grads, s.Reduction.In) {
+			if handed++; last[s.Reduction.In] != i-1 {
+				t.Errorf("step %d hands over %s, complete since step %d", i, s.Reduction.In.Name, last[s.Reduction.In])
+			}
+			delete(last, s.Reduction.In)
+		}
+	}
+	for _, g := range p.grads {
+		if i, late := last[g]; late {
+			t.Errorf("step %d writes to %s, which was handed over", i, g.Name)
+		}
+	}
+	if handed < 3 {
+		t.Errorf("only %d buckets are handed over: the test sees nothing", handed)
+	}
+}

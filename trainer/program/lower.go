@@ -39,7 +39,7 @@ func (l *lowering) real(name string, n int) *Value { return &Value{Name: name, L
 
 // activation is a new value for a node's result.
 func (l *lowering) activation(n *gorgonia.Node, op *model.Op) *Value {
-	return l.real(strings.ToLower(op.Code.String())+" "+op.Layer, l.size(n.Shape()))
+	return l.real(strings.TrimSpace(strings.ToLower(op.Code.String())+" "+op.Layer), l.size(n.Shape()))
 }
 
 // size is the elements of a value whose first dimension is the images; one with height and width lies in whole blocks of channels.

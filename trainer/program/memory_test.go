@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -152,11 +154,16 @@ func TestAStepAllocatesNothing(t *testing.T) {
 func TestExplainNamesEveryStep(t *testing.T) {
 	p := shareOf(t, openCPU(t, 1), small, "global")
 	var text strings.Builder
-	p.Explain(&text)
+	if err := p.Explain(&text, 0); err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []string{"View", "ConvForward", "NormFinish", "start collective 0", "wait for collective 0", "ConvWeightGrad", "bucket 0", "relu layer1.0.relu2", fmt.Sprint(len(p.Steps()), " steps"), fmt.Sprint(p.Collectives(), " collectives")} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the plan does not say %q", want)
 		}
+	}
+	if err := p.Explain(&text, 1); err == nil {
+		t.Error("a share of a step was timed, without the others")
 	}
 	for _, s := range p.Steps() {
 		if s.Op.Kind == kernel.ConvDataGrad && s.Op.C == small.Channels {
@@ -192,5 +199,30 @@ func TestAProgramThatDoesNotFitFailsBeforeItAllocates(t *testing.T) {
 	need := fmt.Sprintf("needs %d MiB", roomy.asked[0]*4>>20)
 	if err == nil || !strings.Contains(err.Error(), need) || !strings.Contains(err.Error(), "more than there is") || len(short.asked) != 1 {
 		t.Errorf("a program that does not fit asked %d times and said: %v; want %q", len(short.asked), err, need)
+	}
+}
+
+func TestExplainTimesEveryStep(t *testing.T) {
+	p := newTraining(t, openCPU(t, 2), smallConfig(small, 2, 3, "shard"))
+	loadStart(t, p.Parameters(), p.Load)
+	makeSamples(6, small.Shape, 1).into(t, p)
+	var text strings.Builder
+	if err := p.Explain(&text, 1); err != nil {
+		t.Fatal(err)
+	}
+	_, kinds, found := strings.Cut(text.String(), "\nkind ")
+	if !found {
+		t.Fatalf("there is no table of kinds:\n%s", text.String())
+	}
+	for _, s := range p.Steps() {
+		name, _, _ := strings.Cut(s.String(), " ")
+		if !strings.Contains(kinds, "\n"+name+" ") {
+			t.Errorf("the table of kinds has no %s", name)
+		}
+	}
+	for _, m := range regexp.MustCompile(`([0-9.]+) GFLOP/s \(.*, ([0-9.]+) GB/s`).FindStringSubmatch(text.String())[1:] {
+		if v, err := strconv.ParseFloat(m, 64); err != nil || v < 0.1 || v > 1e5 {
+			t.Errorf("the machine does %s G a second", m)
+		}
 	}
 }

@@ -1,6 +1,6 @@
 // Package program lowers a model's graph to ordered steps over planned buffers and executes them on a kernel set. The steps are data: what
-// computes, what it reads and writes, and where the shards of all trainers are summed (a collective). Lowering (lower.go, gradient.go),
-// planning (plan.go) and execution (machine.go) are apart, so that a pass can rewrite the list between them.
+// computes, what it reads and writes, and where the shards of all trainers are summed (a collective). Lowering (lower.go, gradient.go), passes
+// that fuse (flow.go, fuse*.go), planning (plan.go), allocation (machine.go) and execution (run.go) are apart.
 package program
 
 import (

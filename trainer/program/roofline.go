@@ -1,0 +1,121 @@
+package program
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+)
+
+// Roofline is what a kernel set does at best on this machine (Williams, Waterman and Patterson, "Roofline", 2009).
+type Roofline struct {
+	GFLOPS float64 // of a 3x3 convolution with its data in cache, counted as if computed directly: what most of a ResNet is made of
+	GBs    float64 // to and from memory, of an addition far larger than the caches
+}
+
+// probes are large enough to keep every thread busy for a few milliseconds.
+var (
+	probeCompute = kernel.Op{Kind: kernel.ConvForward, Groups: 1, N: 64, C: 64, H: 8, W: 8, K: 64, R: 3, Stride: 1}
+	probeMemory  = kernel.Elementwise(kernel.Add, 16<<20)
+)
+
+// Probe measures the roofline of a set: some tens of milliseconds, and 192 MiB of memory for as long.
+func Probe(set kernel.Set) (Roofline, error) {
+	conv := probeCompute
+	conv.Block = set.Traits().Block
+	var r Roofline
+	for _, p := range []struct {
+		op   kernel.Op
+		rate *float64
+		work float64
+	}{{conv, &r.GFLOPS, (&Step{Kind: Compute, Op: conv}).flops()}, {probeMemory, &r.GBs, (&Step{Kind: Compute, Op: probeMemory}).bytes()}} {
+		m := newMachine(set)
+		m.passes = nil
+		step := &Step{Kind: Compute, Op: p.op, Outputs: 1}
+		for _, a := range p.op.Args() {
+			step.Args = append(step.Args, m.keep(a.Name, a.Type, a.Len()))
+		}
+		launches, err := m.build([]*Step{step})
+		if err != nil {
+			return r, fmt.Errorf("measuring what the machine can do: %w", err)
+		}
+		times, err := m.time(launches[0], 3)
+		if err != nil {
+			return r, err
+		}
+		*p.rate = p.work / times[0].Seconds() / 1e9
+	}
+	return r, nil
+}
+
+// seconds is the least time that a step can take under the roofline.
+func (r Roofline) seconds(s *Step) float64 {
+	return max(s.flops()/r.GFLOPS, s.bytes()/r.GBs) / 1e9
+}
+
+// time runs each launch so many times, after once that is not timed, waiting for each, and gives the medians.
+func (m *machine) time(launches []launch, runs int) ([]time.Duration, error) {
+	all := make([][]time.Duration, len(launches))
+	for run := range runs + 1 {
+		for i := range launches {
+			began := time.Now()
+			if err := m.run(launches[i:i+1], nil); err != nil {
+				return nil, err
+			}
+			if err := m.stream.Sync(); err != nil {
+				return nil, err
+			}
+			if run > 0 {
+				all[i] = append(all[i], time.Since(began))
+			}
+		}
+	}
+	medians := make([]time.Duration, len(launches))
+	for i, times := range all {
+		slices.Sort(times)
+		medians[i] = times[len(times)/2]
+	}
+	return medians, nil
+}
+
+// FLOPs are the multiplications and additions of a step's convolutions and linear layers, as computed directly.
+func (t *Training) FLOPs() float64 {
+	sum := 0.0
+	for _, s := range t.steps {
+		sum += s.flops()
+	}
+	return sum
+}
+
+// flops are a step's multiplications and additions in convolutions and linear layers, as computed directly.
+func (s *Step) flops() float64 {
+	o := s.Op
+	images := float64(o.Groups * o.N)
+	switch o.Kind {
+	case kernel.ConvForward, kernel.ConvDataGrad, kernel.ConvWeightGrad, kernel.ConvSquares:
+		return 2 * images * float64(o.C*o.K*o.R*o.R) * float64(o.OutH()*o.OutW())
+	case kernel.LinearForward, kernel.LinearDataGrad, kernel.LinearWeightGrad, kernel.LinearSquares:
+		return 2 * images * float64(o.C*o.K)
+	}
+	return 0
+}
+
+// bytes are what a step's arguments take, each read or written once, what is added to twice; a Real counts 4.
+func (s *Step) bytes() float64 {
+	if s.Kind != Compute {
+		return 0
+	}
+	sum := 0
+	for _, a := range s.Op.Args() {
+		size := a.Parts * a.Part
+		if a.Type != kernel.Byte {
+			size *= 4
+		}
+		if a.Access == kernel.InOut {
+			size *= 2
+		}
+		sum += size
+	}
+	return float64(sum)
+}
