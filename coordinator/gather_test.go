@@ -69,7 +69,7 @@ func TestWaitsAndGivesUp(t *testing.T) {
 
 func TestWhoCannotTakePartIsToldWhy(t *testing.T) {
 	w := start(t, configFor(t.TempDir(), 1))
-	old := w.joinAs(&ditherv1.Member{Id: "old", Role: "trainer", Version: "v0", Arithmetic: "cpu/1", Process: "host:7"})
+	old := w.joinAs(&ditherv1.Member{Id: "old", Role: "trainer", Version: "v0", Arithmetic: "cpu/2", Process: "host:7"})
 	if why := old.ordered(); !strings.Contains(why, `old (host:7): its version is "v0", the run's is "v1"`) {
 		t.Errorf("told %q", why)
 	}

@@ -34,7 +34,7 @@ const (
 // configFor is a run of 4 shards and 20 iterations.
 func configFor(dir string, trainers int) Config {
 	return Config{Run: "r", Dir: dir, SpecSHA256: specHash, Trainers: trainers, Version: "v1", LeaseTTL: 10 * time.Second,
-		Spec:    &ditherv1.RunSpec{Batch: batch, Shards: 4, Iterations: iterations, Arithmetic: "cpu/1"},
+		Spec:    &ditherv1.RunSpec{Batch: batch, Shards: 4, Iterations: iterations, Arithmetic: "cpu/2"},
 		Options: &ditherv1.RunOptions{}, Files: map[ditherv1.FileKind]string{}}
 }
 
@@ -113,7 +113,7 @@ func (w *cluster) ends(phase string, words ...string) *ditherv1.RunResult {
 
 func (w *cluster) teacher(id string) *membership.Lease {
 	w.t.Helper()
-	l, err := w.etcd.Run("r").Join(w.ctx, &ditherv1.Member{Id: id, Role: "teacher", Version: "v1", Arithmetic: "cpu/1", Process: "host:0"}, 10*time.Second)
+	l, err := w.etcd.Run("r").Join(w.ctx, &ditherv1.Member{Id: id, Role: "teacher", Version: "v1", Arithmetic: "cpu/2", Process: "host:0"}, 10*time.Second)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ type fakeTrainer struct {
 
 func (w *cluster) join(id string) *fakeTrainer {
 	w.t.Helper()
-	return w.joinAs(&ditherv1.Member{Id: id, Role: "trainer", Version: "v1", Arithmetic: "cpu/1", KernelSet: "generic", Process: "host:" + id})
+	return w.joinAs(&ditherv1.Member{Id: id, Role: "trainer", Version: "v1", Arithmetic: "cpu/2", KernelSet: "generic", Process: "host:" + id})
 }
 
 func (w *cluster) joinAs(m *ditherv1.Member) *fakeTrainer {

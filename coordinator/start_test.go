@@ -50,7 +50,7 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := etcd.Join(ctx, &ditherv1.Member{Id: "a", Role: "trainer", Version: "v1", Arithmetic: "cpu/1", Process: "host:1"}, 10*time.Second)
+	lease, err := etcd.Join(ctx, &ditherv1.Member{Id: "a", Role: "trainer", Version: "v1", Arithmetic: "cpu/2", Process: "host:1"}, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

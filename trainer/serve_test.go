@@ -210,7 +210,7 @@ func newCluster(t *testing.T) *cluster {
 			TrainSha256: data.Train.Hash(), TestSha256: data.Test.Hash(), Validation: 0.2},
 		Model: &ditherv1.ModelSpec{Name: "mlp"}, Teacher: &ditherv1.TeacherSpec{Sha256: "0", Arithmetic: "logits"}, Noise: &ditherv1.NoiseSpec{Kind: "none"},
 		Loss: &ditherv1.LossSpec{Quadratic: 1, Ce: 0.5}, Optimizer: &ditherv1.OptimizerSpec{Lr: 0.001, Momentum: 0.9, WeightDecay: 1e-4},
-		Batch: 8, Shards: runShards, Iterations: runIterations, Seed: 5, Init: &ditherv1.InitSpec{Kind: "random"}, Batchnorm: "shard", Augment: "standard", Arithmetic: "cpu/1"}
+		Batch: 8, Shards: runShards, Iterations: runIterations, Seed: 5, Init: &ditherv1.InitSpec{Kind: "random"}, Batchnorm: "shard", Augment: "standard", Arithmetic: "cpu/2"}
 	for range data.Channels {
 		spec.Dataset.Mean, spec.Dataset.Std = append(spec.Dataset.Mean, 0.4), append(spec.Dataset.Std, 0.3)
 	}
@@ -418,7 +418,7 @@ func TestWhatIsNotTheRunsIsRefused(t *testing.T) {
 		"arithmetic": {func(c *Config) {
 			c.Run.Spec.Arithmetic = "cuda/1"
 			c.Run.SpecSha256 = ditherv1.Hash(c.Run.Spec)
-		}, "computes in cpu/1; choose another with --kernels"},
+		}, "computes in cpu/2; choose another with --kernels"},
 		"training images": {func(c *Config) {
 			d := *c.Data
 			d.Train.Labels = slices.Clone(d.Train.Labels)

@@ -57,6 +57,7 @@ type draft struct {
 	data    *dataloader.Set
 	dir     string
 	network model.Spec
+	foreign string // the arithmetic that the spec file names, where it is another than ours
 }
 
 // newDraft settles what the flags, the spec file and the data say. It writes nothing.
@@ -89,6 +90,9 @@ func newDraft(f *runFlags, specFile string) (*draft, error) {
 	kernels, err := openKernels(f.kernels, 1)
 	if err != nil {
 		return nil, err
+	}
+	if s.Arithmetic != "" && s.Arithmetic != kernels.Arithmetic() {
+		d.foreign = s.Arithmetic
 	}
 	s.Arithmetic = kernels.Arithmetic()
 	kernels.Close()
@@ -123,6 +127,9 @@ func newDraft(f *runFlags, specFile string) (*draft, error) {
 func (d *draft) warn(a *app) {
 	for _, w := range d.data.Warnings {
 		fmt.Fprintln(a.stderr, "dither: warning:", w)
+	}
+	if d.foreign != "" {
+		fmt.Fprintf(a.stderr, "dither: warning: the spec file is of a run in arithmetic %s and this dither computes in %s: this is another run, with other bits\n", d.foreign, d.file.Spec.GetArithmetic())
 	}
 	a.warnThreads(int(d.flags.threads))
 }

@@ -125,6 +125,9 @@ func (j *job) resume(dir string, args []string) error {
 		j.result, j.reportPath = old, filepath.Join(dir, "report.html")
 		return nil
 	}
+	if err := j.checkArithmetic(dir); err != nil {
+		return err
+	}
 	if err := checkNewest(dir); err != nil {
 		return err
 	}
@@ -133,6 +136,20 @@ func (j *job) resume(dir string, args []string) error {
 		before = r
 	}
 	return j.complete(true, before)
+}
+
+// checkArithmetic refuses to go on in another arithmetic: other bits would end a run that its spec does not describe.
+func (j *job) checkArithmetic(dir string) error {
+	kernels, err := openKernels(j.flags.kernels, 1)
+	if err != nil {
+		return err
+	}
+	defer kernels.Close()
+	if was, is := j.folder.file.Spec.GetArithmetic(), kernels.Arithmetic(); was != is {
+		return badInputf("the run in %s is in arithmetic %s and this dither computes in %s: going on would give other bits; go on with the dither that began it, or begin a new run with --init %s",
+			dir, was, is, filepath.Join(dir, "checkpoints", "FILE"))
+	}
+	return nil
 }
 
 // trainTeacher trains the teacher as a run of its own, on the labels alone, and gives its last checkpoint.

@@ -82,7 +82,7 @@ func contract(t *testing.T, b backend) {
 		ctx, a, other := ctxOf(t), b.open(t, "come"), b.open(t, "come")
 		watch := other.WatchMembers(ctx)
 		until(t, "nobody", watch, having(""))
-		full := &ditherv1.Member{Id: "t-2", Role: "trainer", Address: "127.0.0.1:1", KernelSet: "avx2", Version: "v1", Arithmetic: "cpu/1", Process: "host:7"}
+		full := &ditherv1.Member{Id: "t-2", Role: "trainer", Address: "127.0.0.1:1", KernelSet: "avx2", Version: "v1", Arithmetic: "cpu/2", Process: "host:7"}
 		two := must(a.Join(ctx, full, ttl))(t)
 		must(other.Join(ctx, &ditherv1.Member{Id: "l", Role: "teacher"}, ttl))(t)
 		must(a.Join(ctx, &ditherv1.Member{Id: "t-1", Role: "trainer"}, ttl))(t)

@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 }
 
 func play(t *testing.T, text string) string {
-	s := State{Version: "v1", Arithmetic: "cpu/1", Iterations: 20, Patience: time.Minute, Gone: map[string]string{}, Words: map[string]Word{}}
+	s := State{Version: "v1", Arithmetic: "cpu/2", Iterations: 20, Patience: time.Minute, Gone: map[string]string{}, Words: map[string]Word{}}
 	var out strings.Builder
 	answering := false
 	for line := range strings.Lines(text) {
@@ -81,7 +81,7 @@ func command(s *State, w []string) error {
 			s.StopAfter = uint32(n(i + 1))
 		}
 	case "join", "teacher": // join ID PROCESS [VERSION [ARITHMETIC]]
-		m := Member{ID: w[1], Process: w[2], Version: "v1", Arithmetic: "cpu/1"}
+		m := Member{ID: w[1], Process: w[2], Version: "v1", Arithmetic: "cpu/2"}
 		if len(w) > 3 {
 			m.Version = w[3]
 		}

@@ -73,7 +73,7 @@ func made(t *testing.T, dir string, iterations int, result *runlog.Result) strin
 func finished() *runlog.Result {
 	return &runlog.Result{
 		Phase: "finished", Reason: "all iterations are applied", Iterations: 400, ParametersSHA256: strings.Repeat("0123456789abcdef", 4), SpecSHA256: strings.Repeat("fedcba98", 8),
-		Arithmetic: "cpu/1", KernelSets: []string{"generic"}, TrainLoss: pointer(1.987), TestAccuracy: pointer(0.9639), TestLoss: pointer(0.1234), GradientNorm: pointer(4012.5), GradientNormImages: pointer(1437),
+		Arithmetic: "cpu/2", KernelSets: []string{"generic"}, TrainLoss: pointer(1.987), TestAccuracy: pointer(0.9639), TestLoss: pointer(0.1234), GradientNorm: pointer(4012.5), GradientNormImages: pointer(1437),
 		TeacherGradientNorm: pointer(7393.0), Seconds: 131, ImagesPerSecond: 205.7, Generations: 1, DataOfficial: true,
 	}
 }
@@ -107,7 +107,7 @@ func TestFinished(t *testing.T) {
 	page := written(t, dir, Options{})
 	holds(t, page, "finished: iteration 400 of 400; all iterations are applied", "<th scope=\"col\">teacher</th>", "<td>95.00\u00a0%</td><td>96.39\u00a0%</td>", "<td>7393 (1437 images)</td><td>4012.5 (1437 images)</td>",
 		"<td>40.0 s</td><td>2m11s</td>", "sha256:0123456789abcdef", "2 trainers have joined: a owns shards 0-1", "checkpoints/400.safetensors", "sigma2: 1", "dither run --noise gaussian:sigma2=1 --out &#39;a b&lt;script&gt;&#39;",
-		"arithmetic cpu/1, kernel sets generic, 1 generation, spec fedcba98")
+		"arithmetic cpu/2, kernel sets generic, 1 generation, spec fedcba98")
 	if strings.Contains(page, "<script") || strings.Contains(page, "--resume") || strings.Contains(page, "class=\"warning\"") {
 		t.Error("the page has a script, a way to resume a finished run or a warning")
 	}

@@ -182,7 +182,7 @@ func TestResult(t *testing.T) {
 		t.Errorf("no result: %v", err)
 	}
 	want := Result{
-		Phase: "finished", Reason: "all iterations are applied", Iterations: 400, ParametersSHA256: "sha256:00", SpecSHA256: "11", Arithmetic: "cpu/1",
+		Phase: "finished", Reason: "all iterations are applied", Iterations: 400, ParametersSHA256: "sha256:00", SpecSHA256: "11", Arithmetic: "cpu/2",
 		KernelSets: []string{"avx2", "generic"}, TrainLoss: pointer(0.5), TestAccuracy: pointer(0.9), GradientNorm: pointer(7044.0), GradientNormImages: pointer(1000),
 		Seconds: 12.5, ImagesPerSecond: 640, Generations: 1, DataOfficial: true,
 	}

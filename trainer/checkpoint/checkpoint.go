@@ -46,7 +46,7 @@ type Tensor struct {
 type Meta struct {
 	Version    string // of the binary that wrote it
 	SpecSHA256 string // the run's identity
-	Arithmetic string // "cpu/1"
+	Arithmetic string // "cpu/2"
 	Model      string // "resnet20"
 	Shortcut   string // "A" or "B"
 	Dataset    string // "cifar10"

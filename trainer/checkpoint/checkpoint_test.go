@@ -78,7 +78,7 @@ func encoded(t *testing.T, c *Checkpoint) []byte {
 func TestRoundTrip(t *testing.T) {
 	c := filled(resnetShapes(1, "B", 10, 3), true)
 	c.Meta = Meta{
-		Version: "v0.1", SpecSHA256: "ab", Arithmetic: "cpu/1", Model: "resnet8", Shortcut: "B", Dataset: "cifar10", Iteration: math.MaxUint32,
+		Version: "v0.1", SpecSHA256: "ab", Arithmetic: "cpu/2", Model: "resnet8", Shortcut: "B", Dataset: "cifar10", Iteration: math.MaxUint32,
 		Classes: 10, Channels: 3, Height: 32, Width: 32, Mean: []float64{0.485, 1.0 / 3, 0.406}, Std: []float64{0.229, 0.224, math.Nextafter(0.225, 1)},
 		ParametersSHA256: "stale", Source: "pytorch",
 	}

@@ -43,7 +43,7 @@ type Memory interface {
 type Set interface {
 	// Name is "ref", "generic", "avx2", "avx512" or "cuda".
 	Name() string
-	// Arithmetic is what fixes the bits, versioned: "cpu/1".
+	// Arithmetic is what fixes the bits, versioned: "cpu/2".
 	Arithmetic() string
 	// Alloc gives n zeroed elements, aligned to 64 bytes. An error says what was asked for and what is free.
 	Alloc(t Type, n int) (Memory, error)

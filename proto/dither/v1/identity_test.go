@@ -10,10 +10,10 @@ import (
 func sample() *RunSpec {
 	return &RunSpec{
 		Dataset: &DatasetSpec{Name: "cifar10", Classes: 10, Channels: 3, Height: 32, Width: 32, Mean: []float64{0.485, 0.456, 0.406}, Std: []float64{0.229, 0.224, 0.225}, TrainSha256: "aa", TestSha256: "bb"},
-		Model:   &ModelSpec{Name: "resnet20", Shortcut: "A"}, Teacher: &TeacherSpec{Model: &ModelSpec{Name: "resnet20", Shortcut: "A"}, Sha256: "cc", Arithmetic: "cpu/1", View: "augmented"},
+		Model:   &ModelSpec{Name: "resnet20", Shortcut: "A"}, Teacher: &TeacherSpec{Model: &ModelSpec{Name: "resnet20", Shortcut: "A"}, Sha256: "cc", Arithmetic: "cpu/2", View: "augmented"},
 		Noise: &NoiseSpec{Kind: "gaussian", Parameters: map[string]float64{"sigma2": 1}, Refresh: "iteration"}, Loss: &LossSpec{Quadratic: 1},
 		Optimizer: &OptimizerSpec{Lr: 0.1, Momentum: 0.9, WeightDecay: 1e-4, Milestones: []uint32{3, 4}, Gamma: 0.1},
-		Batch:     48, Shards: 6, Iterations: 6, Seed: 1, Init: &InitSpec{Kind: "random"}, Batchnorm: "shard", Augment: "standard", Arithmetic: "cpu/1",
+		Batch:     48, Shards: 6, Iterations: 6, Seed: 1, Init: &InitSpec{Kind: "random"}, Batchnorm: "shard", Augment: "standard", Arithmetic: "cpu/2",
 	}
 }
 
@@ -37,7 +37,7 @@ model.shortcut="A"
 teacher.model.name="resnet20"
 teacher.model.shortcut="A"
 teacher.sha256="cc"
-teacher.arithmetic="cpu/1"
+teacher.arithmetic="cpu/2"
 teacher.view="augmented"
 noise.kind="gaussian"
 noise.parameters[sigma2]=3ff0000000000000
@@ -56,7 +56,7 @@ seed=1
 init.kind="random"
 batchnorm="shard"
 augment="standard"
-arithmetic="cpu/1"
+arithmetic="cpu/2"
 `
 
 func TestCanonicalText(t *testing.T) {

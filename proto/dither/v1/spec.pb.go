@@ -52,7 +52,7 @@ type RunSpec struct {
 	Batchnorm string `protobuf:"bytes,12,opt,name=batchnorm,proto3" json:"batchnorm,omitempty"`
 	// Views of the training images: "standard" (crop of the image padded by 4 pixels; horizontal flip where the data set allows) or "none".
 	Augment string `protobuf:"bytes,13,opt,name=augment,proto3" json:"augment,omitempty"`
-	// What fixes the bits of the numbers, versioned: "cpu/1".
+	// What fixes the bits of the numbers, versioned: "cpu/2".
 	Arithmetic    string `protobuf:"bytes,14,opt,name=arithmetic,proto3" json:"arithmetic,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -7,14 +7,14 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
-// near compares outputs with the reference's: each may be off by so much of its norm, and an exact kind's not at all.
-func (s *subject) near(where string, got, want []data, limits []float64) {
+// near compares outputs with the reference's: the norm of each one's difference may be as much as allowed.
+func (s *subject) near(where string, got, want []data, allowed []float64) {
 	s.t.Helper()
 	for i, a := range s.op.Args() {
 		if a.Access == kernel.In {
 			continue
 		}
-		var difference, size float64
+		sum := 0.0
 		for j, w := range want[i].real {
 			g := got[i].real[j]
 			if (g != g) != (w != w) {
@@ -22,19 +22,17 @@ func (s *subject) near(where string, got, want []data, limits []float64) {
 				return
 			}
 			if w == w && g != w {
-				difference, size = difference+(g-w)*(g-w), size+w*w
-			} else if w == w && w != canary {
-				size += w * w
+				sum += (g - w) * (g - w)
 			}
 		}
-		if off := math.Sqrt(difference / max(size, 1e-30)); off > limits[i] || math.IsNaN(off) {
-			s.t.Errorf("%v%s: %s differs from the reference by %.2g of its norm, more than %.2g", s.op, where, a.Name, off, limits[i])
+		if off := math.Sqrt(sum); off > allowed[i] || math.IsNaN(off) {
+			s.t.Errorf("%v%s: %s differs from the reference by %.2g, more than %.2g", s.op, where, a.Name, off, allowed[i])
 		}
 	}
 }
 
 // notANumber puts a NaN into each input in turn: it must come out where the reference has it.
-func (s *subject) notANumber(oracle kernel.Set, r *rand.Rand, limits []float64) {
+func (s *subject) notANumber(oracle kernel.Set, r *rand.Rand, allowed []float64) {
 	s.t.Helper()
 	for i, a := range s.op.Args() {
 		if a.Type != kernel.Real || a.Access == kernel.Out {
@@ -47,7 +45,7 @@ func (s *subject) notANumber(oracle kernel.Set, r *rand.Rand, limits []float64) 
 		if s.op.R > 1 {
 			s.spread(got, want, a.Name == "w")
 		}
-		s.near(" with a NaN in "+a.Name, got, want, limits)
+		s.near(" with a NaN in "+a.Name, got, want, allowed)
 	}
 }
 
@@ -58,9 +56,12 @@ func (s *subject) spread(got, want []data, weight bool) {
 		if a.Access == kernel.In {
 			continue
 		}
-		unit := a.Stride
-		if a.Channels > 0 {
+		unit := a.Stride // a group's part
+		switch {
+		case a.Channels > 0:
 			unit = a.Channels * a.Pixels
+		case a.Name == "q":
+			unit = 1
 		}
 		for from := 0; from < len(want[i].real); from += unit {
 			g, w := got[i].real[from:min(from+unit, a.Len())], want[i].real[from:min(from+unit, a.Len())]

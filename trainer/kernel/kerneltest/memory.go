@@ -10,12 +10,21 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
-// allocations holds that a launch of any kind allocates nothing.
+// allocations holds that a launch of any kind, fused or not, allocates nothing.
 func allocations(t *testing.T, set kernel.Set) {
+	var all []kernel.Op
+	r := rand.New(rand.NewPCG(1, 1))
 	for _, kind := range kernel.Kinds() {
-		r := rand.New(rand.NewPCG(1, uint64(kind)))
 		op := ops[kind](r)
 		op.Kind = kind
+		all = append(all, op)
+	}
+	if set.Traits().Fuses {
+		for _, what := range fusions() {
+			all = append(all, fused(r, what))
+		}
+	}
+	for _, op := range all {
 		l := newLauncher(t, set, op)
 		var args []kernel.Memory
 		for i, d := range values(r, op) {

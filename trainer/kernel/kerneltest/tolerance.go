@@ -42,7 +42,7 @@ func terms(op kernel.Op) float64 {
 	return 0
 }
 
-// tolerance is how far an output may be off, of its norm. Kinds that only choose and copy are exact.
+// tolerance is how far an output may be off, as a part of its norm. Kinds that only choose and copy are exact.
 func tolerance(op kernel.Op) float64 {
 	limit := chained(terms(op))
 	switch op.Kind {
@@ -59,31 +59,36 @@ func tolerance(op kernel.Op) float64 {
 	return limit
 }
 
-// limits are the outputs' tolerances. Where terms cancel their roundings stay, so a result that is smaller than its terms let expect may be off by more of itself.
-func (s *subject) limits(oracle kernel.Set, want []data) []float64 {
-	limits := make([]float64, len(want))
-	for i := range limits {
-		limits[i] = tolerance(s.op)
+// allowed is how far each output may be off: its tolerance times its norm, or times the norm that its terms let expect, because the roundings of terms that cancel stay.
+func (s *subject) allowed(oracle kernel.Set, want []data) []float64 {
+	args := s.op.Args()
+	norms := make([]float64, len(args))
+	for i, a := range args {
+		if a.Access != kernel.In {
+			norms[i] = norm(a, want[i])
+		}
 	}
 	switch s.op.Kind {
 	case kernel.NormStats: // the variance is a difference: the mean square about the shift, less the mean's square
-		least := math.Inf(1)
+		most := 1.0
 		for i, mean := range want[2].real {
-			d, variance := mean-s.in[1].real[i%s.op.C], want[3].real[i]
-			least = min(least, variance/(variance+d*d))
+			d := mean - s.in[1].real[i%s.op.C]
+			most = max(most, 1+d*d/want[3].real[i])
 		}
-		limits[3], limits[4] = limits[3]/least, limits[4]/least
+		norms[3], norms[4] = norms[3]*most, norms[4]*most
 	case kernel.ConvForward, kernel.ConvDataGrad, kernel.ConvWeightGrad, kernel.NormForward, kernel.NormGradSums, kernel.NormDataGrad,
 		kernel.LinearForward, kernel.LinearDataGrad, kernel.LinearWeightGrad, kernel.LinearBiasGrad, kernel.PoolForward:
 		sizes := newLauncher(s.t, oracle, s.op).once(s.sizes(), nil)
-		for i, a := range s.op.Args() {
+		for i, a := range args {
 			if a.Access != kernel.In {
-				expected := norm(a, sizes[i]) / math.Sqrt(max(terms(s.op), 1))
-				limits[i] *= max(1, expected/norm(a, want[i]))
+				norms[i] = max(norms[i], norm(a, sizes[i])/math.Sqrt(max(terms(s.op), 1)))
 			}
 		}
 	}
-	return limits
+	for i := range norms {
+		norms[i] *= tolerance(s.op)
+	}
+	return norms
 }
 
 // sizes are inputs of which the reference makes the sums of the terms' sizes. (x - mean) scale + beta may well be computed as x scale + (beta - mean scale).
