@@ -1,6 +1,10 @@
 package program
 
-import "github.com/dither-ml/dither/trainer/kernel"
+import (
+	"slices"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+)
 
 // fuseMasks lets the gradient of a convolution's input go through the ReLU in front of it as it is written, with the sums, or the squares by image, that the BatchNorm
 // in front of that needs:
@@ -27,9 +31,9 @@ func fuseMasks(f *flow) {
 		if !f.only(dx, mask) {
 			continue
 		}
-		xn, mean, variance := sums.Args[1], sums.Args[2], sums.Args[3]
+		statistics := sums.Args[1:4] // xn, mean, variance
 		if conv := f.made(dx, kernel.ConvDataGrad); conv != nil {
-			if norm := f.normOf(z); norm != nil && norm.Args[0] == xn {
+			if norm := f.normOf(z); norm != nil && slices.Equal(norm.Args[:3], statistics) {
 				f.mask(conv, mask, sums, kernel.ReLUNormSums, norm.inputs()...)
 			}
 			continue
@@ -41,7 +45,7 @@ func fuseMasks(f *flow) {
 		for i, r := range []*Value{add.Args[1], add.Args[0]} {
 			if conv := f.made(add.Args[i], kernel.ConvDataGrad); conv != nil && f.only(add.Args[i], add) {
 				f.drop(add)
-				f.mask(conv, mask, sums, kernel.AddReLUNormSums, r, z, xn, mean, variance)
+				f.mask(conv, mask, sums, kernel.AddReLUNormSums, append([]*Value{r, z}, statistics...)...)
 				break
 			}
 		}
