@@ -1,6 +1,9 @@
 package kernel
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Access is what a kernel does with an argument.
 type Access uint8
@@ -70,7 +73,13 @@ func (o Op) Args() []Arg {
 		return f.after(args, wide("y", Out, m), m)
 	case ConvDataGrad:
 		args := append(f.gradient(wide("dy", In, m)), in("w", weights))
-		return f.after(args, narrow("dx", Out, m), before)
+		args = f.after(args, narrow("dx", Out, m), before)
+		if o.Beside == WeightGrad {
+			inputs := slices.IndexFunc(args, func(a Arg) bool { return a.Access != In })
+			args = slices.Insert(args, inputs, f.input(o.Input, narrow("x", In, m), 0)...)
+			args = append(args, group("dw", weights))
+		}
+		return args
 	case ConvWeightGrad:
 		return append(append(f.input(o.Input, narrow("x", In, m), 0), f.gradient(wide("dy", In, m))...), group("dw", weights))
 	case ConvSquares:

@@ -25,7 +25,7 @@ func (o Op) CheckFor(t Traits) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	if !t.Fuses && (o.Input != Alone || o.Before != Alone || o.After != Alone) {
+	if !t.Fuses && (o.Input != Alone || o.Before != Alone || o.After != Alone || o.Beside != Alone) {
 		return fmt.Errorf("%v: it fuses nothing: %w", o, ErrUnsupported)
 	}
 	block := max(o.Block, 1)
@@ -68,17 +68,17 @@ func (o Op) flaw() string {
 	return ""
 }
 
-// fusions are where a fusion may stand: a kind's Input, Before and After.
-var fusions = map[Kind][3][]Fusion{
-	ConvForward:    {{}, {NormReLU, NormAddReLU}, {Stats, Sums}},
-	ConvDataGrad:   {{}, {NormGrad, NormEvalGrad}, {ReLUNormSums, AddReLUNormSums, ReLUNormSquares, AddReLUNormSquares}},
-	ConvWeightGrad: {{NormReLU}, {NormGrad, NormEvalGrad}, {}},
-	ConvSquares:    {{NormReLU}, {NormGrad, NormEvalGrad}, {}},
+// fusions are where a fusion may stand: a kind's Input, Before, After and Beside.
+var fusions = map[Kind][4][]Fusion{
+	ConvForward:    {{}, {NormReLU, NormAddReLU}, {Stats, Sums}, {}},
+	ConvDataGrad:   {{NormReLU}, {NormGrad, NormEvalGrad}, {ReLUNormSums, AddReLUNormSums, ReLUNormSquares, AddReLUNormSquares}, {WeightGrad}},
+	ConvWeightGrad: {{NormReLU}, {NormGrad, NormEvalGrad}, {}, {}},
+	ConvSquares:    {{NormReLU}, {NormGrad, NormEvalGrad}, {}, {}},
 }
 
 // repeated says whether the op can have gradients of more than one function of an image.
 func (o Op) repeated() bool {
-	if o.Before == NormGrad { // its sums are over the images of a group, each once
+	if o.Before == NormGrad || o.Beside == WeightGrad { // whose sums are over the images of a group, each once
 		return false
 	}
 	switch o.Kind {
@@ -88,14 +88,14 @@ func (o Op) repeated() bool {
 	return o.After == ReLUNormSquares || o.After == AddReLUNormSquares
 }
 
-// Fusions are what can stand in a kind's Input, Before and After, without Alone, which always can.
-func Fusions(k Kind) (input, before, after []Fusion) {
+// Fusions are what can stand in a kind's Input, Before, After and Beside, without Alone, which always can.
+func Fusions(k Kind) (input, before, after, beside []Fusion) {
 	f := fusions[k]
-	return f[0], f[1], f[2]
+	return f[0], f[1], f[2], f[3]
 }
 
 func (o Op) fusionFlaw() string {
-	for i, f := range [...]Fusion{o.Input, o.Before, o.After} {
+	for i, f := range [...]Fusion{o.Input, o.Before, o.After, o.Beside} {
 		if f != Alone && !slices.Contains(fusions[o.Kind][i], f) {
 			return fmt.Sprintf("%v can't be fused there", f)
 		}
@@ -103,6 +103,8 @@ func (o Op) fusionFlaw() string {
 	normed := o.Before == NormReLU || o.Before == NormAddReLU
 	summed := o.After == ReLUNormSums || o.After == AddReLUNormSums
 	switch {
+	case o.Kind == ConvDataGrad && o.Input != Alone && o.Beside == Alone:
+		return fmt.Sprintf("%v of an input, but it has none without a weight gradient beside it", o.Input)
 	case o.Before == NormGrad && o.Count < 1:
 		return "Count must be at least 1"
 	case o.After == Stats && o.N*o.OutH()*o.OutW() < 2:

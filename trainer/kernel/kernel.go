@@ -10,7 +10,7 @@
 // (Traits). The channels of the last block beyond C are zeros (an infinity or a NaN may leave NaN there), and kernels both rely on that and keep it so. A Block of 1
 // is plain [images][C][H][W]. What only goes from number to number (ReLU, ReLUGrad, Add, Zero) may be launched in a Block of 1 on every set.
 //
-// Fusion. A convolution can do what stands before it in the network as it reads, and what stands behind it as it writes (Op.Before, Op.After), where the set's
+// Fusion. A convolution can do what stands before it in the network as it reads, and what stands behind it as it writes (Op.Before, Op.After), and a data gradient can make the weight gradient in the same sweep (Op.Beside), where the set's
 // Traits say so. It gives the very bits of the kinds that it stands for, one after the other: fusion is no part of the arithmetic.
 package kernel
 
@@ -196,9 +196,10 @@ type Op struct {
 	GroupStride  int    // see Kind
 	RecordStride int    // elements between the groups' parts of a NormStats or NormFinish record; 0: dense
 	Count        int    // elements a channel that statistics are over
-	Input        Fusion // what is done to the x of a ConvWeightGrad or ConvSquares as it is read
+	Input        Fusion // what is done to the x of a weight gradient or ConvSquares as it is read
 	Before       Fusion // what is done to the x of a ConvForward, or to the dy of its gradients, as it is read
 	After        Fusion // what is done to a ConvForward's or ConvDataGrad's output as it is written
+	Beside       Fusion // what else a ConvDataGrad makes of its dy
 	BeforeStride int    // elements between the groups' parts of NormGrad's dgamma and dbeta; 0: dense; -1: one part shared by all, which NormReLU and NormAddReLU have too
 	AfterStride  int    // elements between the groups' parts of the dgamma and dbeta that After makes; 0: dense
 	Epsilon      float64
@@ -214,7 +215,7 @@ type Fusion uint8
 const (
 	Alone Fusion = iota
 
-	// Before of ConvForward, Input of ConvWeightGrad and ConvSquares; in the place of the argument x:
+	// Before of ConvForward, Input of ConvWeightGrad, of ConvDataGrad with a weight gradient beside it, and of ConvSquares; in the place of the argument x:
 
 	// NormReLU: x, mean, variance (dense; of ConvForward also one part, BeforeStride -1), gamma, beta in the place of x, which becomes relu(norm(x)).
 	NormReLU
@@ -245,9 +246,14 @@ const (
 	ReLUNormSquares
 	// AddReLUNormSquares: r, z, xn, mean, variance (one part) behind the inputs -> g, q (added to): g as in AddReLUNormSums, repeated; q is NormSquares of g.
 	AddReLUNormSquares
+
+	// Beside of ConvDataGrad:
+
+	// WeightGrad: x, with what Input makes of it, behind all inputs -> dw (GroupStride) behind all results: ConvWeightGrad of x and the same dy, with the same Before.
+	WeightGrad
 )
 
-var fusionNames = [...]string{"", "NormReLU", "NormAddReLU", "NormGrad", "NormEvalGrad", "Stats", "Sums", "ReLUNormSums", "AddReLUNormSums", "ReLUNormSquares", "AddReLUNormSquares"}
+var fusionNames = [...]string{"", "NormReLU", "NormAddReLU", "NormGrad", "NormEvalGrad", "Stats", "Sums", "ReLUNormSums", "AddReLUNormSums", "ReLUNormSquares", "AddReLUNormSquares", "WeightGrad"}
 
 func (f Fusion) String() string {
 	if int(f) < len(fusionNames) {
@@ -280,7 +286,7 @@ func Elementwise(k Kind, n int) Op { return Op{Kind: k, Groups: 1, N: 1, C: n, H
 // String names the op and its shapes for people.
 func (o Op) String() string {
 	s := o.Kind.String()
-	for _, f := range []Fusion{o.Input, o.Before, o.After} {
+	for _, f := range []Fusion{o.Input, o.Before, o.After, o.Beside} {
 		if f != Alone {
 			s += "+" + f.String()
 		}

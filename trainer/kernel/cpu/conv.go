@@ -23,11 +23,22 @@ func (k *prepared) planPass(in, out activation) {
 		y++
 	}
 	writer := k.newWriter(out, w+1, y)
-	if k.winogradFits() {
-		k.planWinograd(source, writer, w)
-		return
+	var x *reader
+	if k.Beside == kernel.WeightGrad {
+		x, _ = k.newReader(k.Input, k.input(), w+1+writer.reads(), 1)
 	}
-	k.planDirect(source, writer, w)
+	dw := len(k.Args) - 1
+	switch {
+	case !k.winogradFits():
+		k.planDirect(source, writer, w)
+		if x != nil {
+			k.planDirectWeight(x, source, dw)
+		}
+	case x != nil:
+		k.planWinograd(source, writer, w, k.newWinogradWeight(x, source), dw)
+	default:
+		k.planWinograd(source, writer, w, nil, 0)
+	}
 }
 
 func planConvWeightGrad(k *prepared) {

@@ -54,14 +54,18 @@ type winograd struct {
 	out      *writer
 	weights  int // place in the workspace of the transformed weights [36][source][out]
 	bordered activation
-	own      int // worker 0's scratch: bordered images, inputs, outputs, a row of tiles
+	own      int // worker 0's scratch: bordered images, tiles going in and coming out, a row of tiles; of the weight gradient, bordered images of x and sums
 	scratch  int
+	inputs   int // elements of the tiles going in
+	outputs  int
 	products []vector.Product // of each worker
+	weight   *winogradWeight  // the weight gradient of the same dy, made in the same sweep; nil: none
+	parts    int              // place in the workspace of the blocks' weight gradients
 }
 
-// planWinograd plans a pass; forward: from x to y, else from dy to dx.
-func (k *prepared) planWinograd(source *reader, out *writer, w int) {
-	c := &winograd{prepared: k, tiling: newTiling(out.activation), source: source, out: out}
+// planWinograd plans a pass; forward: from x to y, else from dy to dx. weight is nil, or the weight gradient that is made beside it, for argument dw.
+func (k *prepared) planWinograd(source *reader, out *writer, w int, weight *winogradWeight, dw int) {
+	c := &winograd{prepared: k, tiling: newTiling(out.activation), source: source, out: out, weight: weight}
 	c.bordered = c.tiling.bordered(source.channels)
 	in, outs, rows := source.padded(), out.padded(), eight(c.most())
 	c.weights = k.reserve(positions * in * outs)
@@ -72,10 +76,23 @@ func (k *prepared) planWinograd(source *reader, out *writer, w int) {
 	for range k.pool.threads {
 		c.products = append(c.products, p)
 	}
-	c.scratch = c.together*c.bordered.image() + positions*(p.LeftPosition+p.OutPosition) + tileSize*tileSize*c.tiling.w*lanes
+	c.inputs, c.outputs = positions*p.LeftPosition, positions*p.OutPosition
+	work := k.Groups * k.N * out.h * out.w * in * outs
+	c.scratch = tileSize * tileSize * c.tiling.w * lanes
+	if weight != nil {
+		q := weight.products[0]
+		c.inputs, c.outputs = positions*max(p.LeftPosition, q.LeftPosition), positions*max(p.OutPosition, q.RightPosition)
+		c.scratch += weight.together*weight.bordered.image() + positions*q.OutPosition
+		c.parts = k.reserve(k.Groups * k.imageBlocks() * weight.width())
+		work *= 2
+	}
+	c.scratch += c.together*c.bordered.image() + c.inputs + c.outputs
 	c.own = k.reserve(k.pool.threads * c.scratch)
-	k.add(k.Groups*k.imageBlocks(), k.Groups*k.N*out.h*out.w*in*outs, c.block)
+	k.add(k.Groups*k.imageBlocks(), work, c.block)
 	out.finish()
+	if weight != nil {
+		k.addWeightTree(c.parts, weight.width(), weight.x.padded(), weight.dy.padded(), dw)
+	}
 }
 
 // addWinogradWeights transforms argument w [K][C][3][3] into [36][in][out]; in a data gradient in is K, and the filters are read backwards.
@@ -105,35 +122,56 @@ func (k *prepared) addWinogradWeights(place, in, outs, w int) {
 	})
 }
 
+// pieces are a worker's scratch.
+type pieces struct{ source, v, m, edge, x, s []float32 }
+
+func (c *winograd) pieces(worker int) (p pieces) {
+	scratch := c.workspace(c.own+worker*c.scratch, c.scratch)
+	cut := func(n int) (piece []float32) { piece, scratch = scratch[:n:n], scratch[n:]; return piece }
+	p.source, p.v, p.m, p.edge = cut(c.together*c.bordered.image()), cut(c.inputs), cut(c.outputs), cut(tileSize*tileSize*c.tiling.w*lanes)
+	if w := c.weight; w != nil {
+		p.x, p.s = cut(w.together*w.bordered.image()), scratch
+	}
+	return p
+}
+
 // block computes a block of images.
 func (c *winograd) block(worker, unit int) {
 	g, from, to := c.prepared.block(unit)
-	scratch := c.workspace(c.own+worker*c.scratch, c.scratch)
-	clear(scratch[:c.together*c.bordered.image()])
+	p := c.pieces(worker)
+	clear(p.source)
+	clear(p.x)
 	c.out.begin(unit)
+	first := true
 	for n := from; n < to; n += c.together {
 		images := min(c.together, to-n)
-		for band := 0; band < c.tiling.h; band += c.bands {
-			c.tiles(worker, unit, scratch, g, n, images, band, min(band+c.bands, c.tiling.h))
+		for top := 0; top < c.tiling.h; top += c.bands {
+			bottom := min(top+c.bands, c.tiling.h)
+			c.tiles(worker, unit, &p, g, n, images, top, bottom)
+			if c.weight != nil {
+				transform(c.v.GradTiles, p.source[c.bordered.row()+lanes:], c.bordered, c.tiling, images, top, bottom, p.m, c.weight.products[worker].RightPosition)
+				c.weight.add(worker, p.x, p.v, p.m, p.s, g, n, images, top, bottom, first)
+				first = false
+			}
 		}
+	}
+	if w := c.weight; w != nil {
+		w.finish(p.s, c.workspace(c.parts+unit*w.width(), w.width()))
 	}
 }
 
 // tiles computes the rows [top, bottom) of tiles of some images.
-func (c *winograd) tiles(worker, unit int, scratch []float32, g, n, images, top, bottom int) {
+func (c *winograd) tiles(worker, unit int, s *pieces, g, n, images, top, bottom int) {
 	p := &c.products[worker]
 	p.Rows = eight(images * (bottom - top) * c.tiling.w)
-	source := scratch[:c.together*c.bordered.image()]
-	v := scratch[len(source):][:positions*p.LeftPosition]
-	m := scratch[len(source)+len(v):][:positions*p.OutPosition]
-	fill(source, c.source, c.bordered, c.tiling, g, n, images, top, bottom)
-	transform(c.v.InputTiles, source, c.bordered, c.tiling, images, top, bottom, v, p.LeftPosition)
+	fill(s.source, c.source, c.bordered, c.tiling, g, n, images, top, bottom)
+	transform(c.v.InputTiles, s.source, c.bordered, c.tiling, images, top, bottom, s.v, p.LeftPosition)
 	next := min((n+images)*c.source.image(), len(c.Real(c.source.first))-1)
 	if bottom < c.tiling.h {
 		next = n*c.source.image() + c.tiling.rowsUpTo(bottom, c.source.h)*c.source.row()
 	}
-	c.v.Multiply(p, &v[0], &c.workspace(c.weights, positions*p.RightPosition)[0], &m[0], &c.Real(c.source.first)[next/c.source.repeat], &c.out.row(n, 0, top*tileSize)[0])
-	c.store(worker, unit, scratch[len(source)+len(v)+len(m):], m, g, n, images, top, bottom)
+	c.v.Multiply(p, &s.v[0], &c.workspace(c.weights, positions*p.RightPosition)[0], &s.m[0], &c.Real(c.source.first)[next], &c.out.row(n, 0, top*tileSize)[0])
+	c.store(worker, unit, s.edge, s.m, g, n, images, top, bottom)
 }
 
 // fill puts the rows that the tiles [top, bottom) need, and that those above did not, into the bordered copies of the images.

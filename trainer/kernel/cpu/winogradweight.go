@@ -50,16 +50,28 @@ func (w *winogradWeight) gradient(worker, g, from, to int, dw []float32) {
 		images := min(w.together, to-n)
 		for top := 0; top < w.tiling.h; top += w.bands {
 			bottom := min(top+w.bands, w.tiling.h)
-			fill(x, w.x, w.bordered, w.tiling, g, n, images, top, bottom)
-			transform(w.v.InputTiles, x, w.bordered, w.tiling, images, top, bottom, v, p.LeftPosition)
 			w.gradTiles(dy, q, g, n, images, top, bottom)
-			p.Depth = images * (bottom - top) * w.tiling.w
-			next := min((n+images)/w.x.repeat*w.x.image(), len(w.Real(w.x.first))-1)
-			w.v.Accumulate(p, &v[0], &q[0], &s[0], &w.Real(w.x.first)[next], first)
+			w.add(worker, x, v, q, s, g, n, images, top, bottom, first)
 			first = false
 		}
 	}
-	w.v.WeightGradTiles(&s[0], p.OutPosition, &dw[0], w.x.padded()*w.dy.padded(), w.x.padded()*w.dy.padded()/lanes)
+	w.finish(s, dw)
+}
+
+// add adds the products of some tiles to s, given those of dy in q; x and v are scratch for those of x.
+func (w *winogradWeight) add(worker int, x, v, q, s []float32, g, n, images, top, bottom int, first bool) {
+	p := &w.products[worker]
+	fill(x, w.x, w.bordered, w.tiling, g, n, images, top, bottom)
+	transform(w.v.InputTiles, x, w.bordered, w.tiling, images, top, bottom, v, p.LeftPosition)
+	p.Depth = images * (bottom - top) * w.tiling.w
+	next := min((n+images)/w.x.repeat*w.x.image(), len(w.Real(w.x.first))-1)
+	w.v.Accumulate(p, &v[0], &q[0], &s[0], &w.Real(w.x.first)[next], first)
+}
+
+// finish transforms the sum over a block's tiles to its gradient.
+func (w *winogradWeight) finish(s, dw []float32) {
+	pairs := w.x.padded() * w.dy.padded()
+	w.v.WeightGradTiles(&s[0], w.products[0].OutPosition, &dw[0], pairs, pairs/lanes)
 }
 
 // gradTiles takes the tiles of dy to q: from where they lie, or by way of the copy dst.

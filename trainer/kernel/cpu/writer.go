@@ -30,6 +30,11 @@ func (k *prepared) newWriter(a activation, others, y int) *writer {
 	return w
 }
 
+// reads is how many arguments After reads.
+func (w *writer) reads() int {
+	return map[kernel.Fusion]int{kernel.Stats: 1, kernel.Sums: 1, kernel.ReLUNormSums: 5, kernel.ReLUNormSquares: 5, kernel.AddReLUNormSums: 5, kernel.AddReLUNormSquares: 5}[w.kind]
+}
+
 // state is the elements of a worker's accumulators.
 func (w *writer) state() int { return w.activation.blocks() * 8 * lanes }
 

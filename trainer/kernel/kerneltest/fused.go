@@ -11,12 +11,16 @@ import (
 // fusions are all ways to fuse something to a convolution.
 func fusions() (ops []kernel.Op) {
 	for _, kind := range kernel.Kinds() {
-		inputs, befores, afters := kernel.Fusions(kind)
-		for _, input := range append([]kernel.Fusion{kernel.Alone}, inputs...) {
-			for _, before := range append([]kernel.Fusion{kernel.Alone}, befores...) {
-				for _, after := range append([]kernel.Fusion{kernel.Alone}, afters...) {
-					if input != kernel.Alone || before != kernel.Alone || after != kernel.Alone {
-						ops = append(ops, kernel.Op{Kind: kind, Input: input, Before: before, After: after})
+		or := func(fs []kernel.Fusion) []kernel.Fusion { return append([]kernel.Fusion{kernel.Alone}, fs...) }
+		inputs, befores, afters, besides := kernel.Fusions(kind)
+		for _, input := range or(inputs) {
+			for _, before := range or(befores) {
+				for _, after := range or(afters) {
+					for _, beside := range or(besides) {
+						op := kernel.Op{Kind: kind, Input: input, Before: before, After: after, Beside: beside}
+						if alone := op == (kernel.Op{Kind: kind}); !alone && (input == kernel.Alone || beside != kernel.Alone || len(besides) == 0) {
+							ops = append(ops, op)
+						}
 					}
 				}
 			}
@@ -28,7 +32,10 @@ func fusions() (ops []kernel.Op) {
 // fused is a random convolution with the kind and the fusions of what.
 func fused(r *rand.Rand, what kernel.Op) kernel.Op {
 	o := ops[what.Kind](r)
-	o.Kind, o.Input, o.Before, o.After, o.Epsilon = what.Kind, what.Input, what.Before, what.After, 1e-5
+	o.Kind, o.Input, o.Before, o.After, o.Beside, o.Epsilon = what.Kind, what.Input, what.Before, what.After, what.Beside, 1e-5
+	if o.Beside == kernel.WeightGrad {
+		o.GroupStride = stride(r, o.K*o.C*o.R*o.R)
+	}
 	switch o.After {
 	case kernel.Stats:
 		o.N = max(o.N, 2)
@@ -36,7 +43,7 @@ func fused(r *rand.Rand, what kernel.Op) kernel.Op {
 	case kernel.ReLUNormSums, kernel.AddReLUNormSums:
 		o.AfterStride = stride(r, o.C)
 	case kernel.ReLUNormSquares, kernel.AddReLUNormSquares:
-		if o.Before != kernel.NormGrad {
+		if o.Before != kernel.NormGrad && o.Beside == kernel.Alone {
 			o = repeated(r, o)
 		}
 	}

@@ -52,7 +52,7 @@ func (p *pretended) Launch(s kernel.Stream, memory []kernel.Memory) {
 		}
 	}
 	var out []data
-	if plain.Input == kernel.Alone && plain.Before == kernel.Alone && plain.After == kernel.Alone {
+	if plain.Input == kernel.Alone && plain.Before == kernel.Alone && plain.After == kernel.Alone && plain.Beside == kernel.Alone {
 		out = newLauncher(p.t, p.Set, plain).once(in, nil)
 	} else {
 		out = unfused(p.t, p.Set, plain, in)

@@ -19,7 +19,13 @@ func unfused(t *testing.T, set kernel.Set, op kernel.Op, in []data) []data {
 	case kernel.ConvForward:
 		u.convForward()
 	case kernel.ConvDataGrad:
-		u.convDataGrad()
+		dy := u.gradient()
+		u.convDataGrad(dy)
+		if u.op.Beside == kernel.WeightGrad {
+			op := u.conv()
+			op.Kind, op.GroupStride = kernel.ConvWeightGrad, u.op.GroupStride
+			u.made = append(u.made, u.launch(op, u.input(u.op.Input, 0), dy)...)
+		}
 	default:
 		u.convWeights()
 	}
@@ -121,8 +127,10 @@ func (u *unfusing) convForward() {
 	}
 }
 
-func (u *unfusing) convDataGrad() {
-	g := u.launch(u.conv(), u.gradient(), u.next(1)[0])[0]
+func (u *unfusing) convDataGrad(dy data) {
+	op := u.conv()
+	op.GroupStride = 0
+	g := u.launch(op, dy, u.next(1)[0])[0]
 	var forward data // what ReLU gave, or took: it is above 0 in the same places
 	var statistics []data
 	switch u.op.After {
@@ -143,12 +151,14 @@ func (u *unfusing) convDataGrad() {
 	mask := u.narrow(kernel.ReLUGrad, u.op.N)
 	mask.Repeat = u.op.Repeat
 	g = u.launch(mask, g, forward)[0]
-	op := u.narrow(kernel.NormGradSums, u.op.N)
+	op = u.narrow(kernel.NormGradSums, u.op.N)
 	op.GroupStride = u.op.AfterStride
 	if u.op.After == kernel.ReLUNormSquares || u.op.After == kernel.AddReLUNormSquares {
 		op = u.narrow(kernel.NormSquares, u.op.N)
 		op.Repeat = u.op.Repeat
-		statistics = append(statistics[:3:3], u.next(1)...) // q
+		last := len(u.read) - 1 // q, behind all inputs
+		statistics = append(statistics[:3:3], u.read[last])
+		u.read = u.read[:last]
 	}
 	op.Epsilon = u.op.Epsilon
 	u.made = append(append(u.made, g), u.launch(op, append([]data{g}, statistics...)...)...)
