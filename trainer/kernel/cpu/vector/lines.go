@@ -16,21 +16,26 @@ func lineAt(p *float32, i int) *line { return (*line)(unsafe.Add(unsafe.Pointer(
 
 // fmas: o = fma(a, b, c).
 func fmas(o, a, b, c *line) {
+	_, _, _ = a[0], b[0], c[0] // not nil, which the loop need not check
 	for l := range o {
-		s := float64(a[l])*float64(b[l]) + float64(c[l])
+		p, d := float64(a[l])*float64(b[l]), float64(c[l])
+		s := p + d
 		if doubtful(s) {
-			s = toOdd(a[l], b[l], c[l])
+			s = toOdd(p, d)
 		}
 		o[l] = float32(s)
 	}
 }
 
-// fmaBy: o = fma(a, b, c), with one a for all lanes.
+// fmaBy: o = fma(a, b, c), with one a for all lanes, best a short one.
 func fmaBy(o *line, a float32, b, c *line) {
+	_, _ = b[0], c[0]
+	factor := float64(a)
 	for l := range o {
-		s := float64(a)*float64(b[l]) + float64(c[l])
-		if doubtful(s) {
-			s = toOdd(a, b[l], c[l])
+		p, d := factor*float64(b[l]), float64(c[l])
+		s := p + d
+		if !exact(s, p, d) {
+			s = toOdd(p, d)
 		}
 		o[l] = float32(s)
 	}

@@ -31,6 +31,7 @@ func weightTiles(w *float32, lane, lanes int, flip bool, step int, u *float32, p
 			var o [6]line
 			weight(&rows[i][0], &rows[i][1], &rows[i][2], &o[0], &o[1], &o[2], &o[3], &o[4], &o[5])
 			for j := range o {
+				clear(o[j][lanes:])
 				*lineAt(u, (6*i+j)*position+k*next) = o[j]
 			}
 		}
