@@ -16,7 +16,7 @@ type pass struct {
 
 // passes are those for a set that fuses. The order matters: while norms and ReLUs still stand alone, masks find the norm to recompute them from; what a mask
 // no longer reads, convolutions can recompute too.
-var passes = []pass{{"statistics", fuseStatistics}, {"masks", fuseMasks}, {"norms", fuseNorms}, {"residuals", fuseResiduals}, {"norm gradients", fuseNormGrads}}
+var passes = []pass{{"statistics", fuseStatistics}, {"masks", fuseMasks}, {"norms", fuseNorms}, {"residuals", fuseResiduals}, {"norm gradients", fuseNormGrads}, {"gradients", fuseGradients}}
 
 // rewrite gives the steps that passes make of steps.
 func rewrite(steps []*Step, passes []pass) []*Step {
@@ -107,6 +107,13 @@ func (f *flow) sink(s, later *Step) {
 	f.drop(later)
 	f.steps[f.at[s]], f.steps[f.at[later]] = nil, s
 	f.at[s] = f.at[later]
+}
+
+// raise lets s take the place of an earlier step, whose work it has taken in. What s reads must be there by then.
+func (f *flow) raise(s, earlier *Step) {
+	f.drop(earlier)
+	f.steps[f.at[s]], f.steps[f.at[earlier]] = nil, s
+	f.at[s] = f.at[earlier]
 }
 
 // passing is a value of the arena that steps alone make and read.
