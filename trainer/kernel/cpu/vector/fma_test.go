@@ -21,10 +21,17 @@ func fmaBig(a, b, c float32) float32 {
 	return y
 }
 
+// checkFMA holds fma, and the loops that write it out, to fmaBig.
 func checkFMA(t *testing.T, a, b, c float32) {
 	t.Helper()
-	if got, want := fma(a, b, c), fmaBig(a, b, c); !same(got, want) {
-		t.Fatalf("fma(%x, %x, %x) = %x, want %x", a, b, c, got, want)
+	var x, y line
+	fmas(&x, &line{a}, &line{b}, &line{c})
+	fmaBy(&y, a, &line{b}, &line{c})
+	want := fmaBig(a, b, c)
+	for _, got := range []float32{fma(a, b, c), x[0], y[0]} {
+		if !same(got, want) {
+			t.Fatalf("fma(%x, %x, %x) = %x, want %x", a, b, c, got, want)
+		}
 	}
 }
 

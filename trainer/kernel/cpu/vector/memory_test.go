@@ -98,7 +98,7 @@ var kinds = map[string]func(r *rand.Rand) float32{
 	"special": func(r *rand.Rand) float32 {
 		special := []float32{0, float32(math.Copysign(0, -1)), 0x1p-149, -0x1p-149, 0x1p-126, -0x1.fffffcp-127, 1, -1, math.MaxFloat32, -math.MaxFloat32}
 		if r.IntN(40) == 0 {
-			special = []float32{float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
+			special = []float32{float32(math.Inf(1)), float32(math.Inf(-1)), math.Float32frombits(0x7f800001), math.Float32frombits(0xffffffff)}
 		}
 		if r.IntN(4) > 0 {
 			return float32(r.NormFloat64())
