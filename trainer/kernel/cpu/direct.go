@@ -110,10 +110,10 @@ func (d *direct) pixels(worker int, scratch []float32, i, n int) {
 			*shape = vector.Product{Positions: 1, Rows: eight(to - from), Depth: terms, Cols: outs, LeftRow: whole(terms)}
 			u := d.workspace(d.weights[i], terms*outs)
 			if whole := d.forward() && outs == lanes && (to-from)%8 == 0; whole { // the result's rows are y's pixels
-				d.v.Multiply(shape, &rows[0], &u[0], &y[p.to[from]], &rows[0], &sums[0])
+				d.v.Multiply(shape, &rows[0], &u[0], &y[p.to[from]], nil, nil)
 				continue
 			}
-			d.v.Multiply(shape, &rows[0], &u[0], &sums[0], &rows[0], &sums[0])
+			d.v.Multiply(shape, &rows[0], &u[0], &sums[0], nil, nil)
 		}
 		for j, at := range p.to[from:to] {
 			for block := range d.out.activation.blocks() {

@@ -54,7 +54,7 @@ func (d *directWeight) gradient(worker, g, from, to int, dw []float32) {
 				q = &right[0]
 			}
 			*shape = vector.Product{Positions: 1, Rows: d.terms, Depth: end - pixel, Cols: outs, LeftRow: d.terms}
-			d.v.Accumulate(shape, &rows[0], q, &dw[0], &rows[0], first)
+			d.v.Accumulate(shape, &rows[0], q, &dw[0], nil, first)
 			first = false
 		}
 	}

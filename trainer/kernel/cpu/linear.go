@@ -40,7 +40,7 @@ func (k *prepared) addProduct(x, depth, cols int, pack func(row []float32, i int
 		rowsOf(rows, k.Real(x), depth, whole(depth), from, m, linearRows)
 		shape := &shapes[worker]
 		*shape = vector.Product{Positions: 1, Rows: linearRows, Depth: depth, Cols: width, LeftRow: whole(depth)}
-		k.v.Multiply(shape, &rows[0], &k.workspace(u, depth*width)[0], &sums[0], &rows[0], &sums[0])
+		k.v.Multiply(shape, &rows[0], &k.workspace(u, depth*width)[0], &sums[0], nil, nil)
 		for n := from; n < min(from+linearRows, m); n++ {
 			finish(n, sums[(n-from)*width:][:cols])
 		}
@@ -78,7 +78,7 @@ func (k *prepared) addOuter(left, right, rows, cols, out int) {
 		rowsOf(q, k.Real(right), cols, width, from, to, to-from)
 		shape := &shapes[worker]
 		*shape = vector.Product{Positions: 1, Rows: height, Depth: to - from, Cols: width, LeftRow: height}
-		k.v.Accumulate(shape, &v[0], &q[0], &k.workspace(parts+unit*height*width, height*width)[0], &v[0], true)
+		k.v.Accumulate(shape, &v[0], &q[0], &k.workspace(parts+unit*height*width, height*width)[0], nil, true)
 	})
 	k.addTree(parts, height*width, func(g int, sum []float32) {
 		for i := range rows {

@@ -86,6 +86,18 @@ func (r *reader) at(i, n, block, y int) *float32 {
 	return &r.Real(i)[n/r.repeat*r.image()+block*r.plane()+y*r.row()]
 }
 
+// ahead lets l look ahead at what rows reads from row y of image n on.
+func (r *reader) ahead(l *lookahead, n, y int) {
+	at := n/r.repeat*r.image() + y*r.row()
+	l.add(r.Real(r.first), at)
+	switch r.kind {
+	case kernel.NormAddReLU:
+		l.add(r.Real(r.first+5), at)
+	case kernel.NormGrad:
+		l.add(r.Real(r.first+1), at)
+	}
+}
+
 // rows writes the rows [from, to) of a block of image n, of group g, to dst, pitch elements apart.
 func (r *reader) rows(dst []float32, pitch, g, n, block, from, to int) {
 	v, w := r.v, r.w

@@ -40,6 +40,26 @@ func (t tiling) bordered(channels int) activation {
 	return activation{channels, t.h*tileSize + 2, t.w*tileSize + 2}
 }
 
+// lines is the cache lines that the largest piece of a source of so many blocks has.
+func (t tiling) lines(blocks int) int { return t.most() * tileSize * tileSize * blocks }
+
+// next lets l look ahead at what r reads for the tiles after those of n's images above bottom.
+func (t tiling) next(l *lookahead, r *reader, n, images, bottom int) {
+	if bottom < t.h {
+		r.ahead(l, n, t.rowsUpTo(bottom, r.h))
+	} else {
+		r.ahead(l, n+images, 0)
+	}
+}
+
+// rowsFrom is the first of the source's rows that the tiles from band on need, and those above don't.
+func (t tiling) rowsFrom(band, h int) int {
+	if band == 0 {
+		return 0
+	}
+	return t.rowsUpTo(band, h)
+}
+
 // rowsUpTo is the source's rows that the tiles above band need.
 func (t tiling) rowsUpTo(band, h int) int { return min(band*tileSize+1, h) }
 
@@ -59,6 +79,7 @@ type winograd struct {
 	inputs   int // elements of the tiles going in
 	outputs  int
 	products []vector.Product // of each worker
+	looks    []lookahead      // of each worker
 	weight   *winogradWeight  // the weight gradient of the same dy, made in the same sweep; nil: none
 	parts    int              // place in the workspace of the blocks' weight gradients
 }
@@ -71,11 +92,11 @@ func (k *prepared) planWinograd(source *reader, out *writer, w int, weight *wino
 	c.weights = k.reserve(positions * in * outs)
 	k.addWinogradWeights(c.weights, in, outs, w)
 	p := vector.Product{Positions: positions, Rows: rows, Depth: in, Cols: outs, LeftPosition: rows*in + lanes, LeftRow: in, RightPosition: in * outs, OutPosition: rows*outs + lanes}
-	p.ReadLines = ceil(c.most()*tileSize*tileSize*source.blocks(), positions)
-	p.WriteLines = ceil(c.most()*tileSize*tileSize*out.activation.blocks(), positions)
+	p.WriteLines = ceil(c.lines(out.activation.blocks()), positions)
 	for range k.pool.threads {
 		c.products = append(c.products, p)
 	}
+	c.looks = make([]lookahead, k.pool.threads)
 	c.inputs, c.outputs = positions*p.LeftPosition, positions*p.OutPosition
 	work := k.Groups * k.N * out.h * out.w * in * outs
 	c.scratch = tileSize * tileSize * c.tiling.w * lanes
@@ -150,7 +171,8 @@ func (c *winograd) block(worker, unit int) {
 			c.tiles(worker, unit, &p, g, n, images, top, bottom)
 			if c.weight != nil {
 				transform(c.v.GradTiles, p.source[c.bordered.row()+lanes:], c.bordered, c.tiling, images, top, bottom, p.m, c.weight.products[worker].RightPosition)
-				c.weight.add(worker, p.x, p.v, p.m, p.s, g, n, images, top, bottom, first)
+				c.next(&c.looks[worker], c.source, n, images, bottom)
+				c.weight.add(worker, &c.looks[worker], p.x, p.v, p.m, p.s, g, n, images, top, bottom, first)
 				first = false
 			}
 		}
@@ -166,20 +188,20 @@ func (c *winograd) tiles(worker, unit int, s *pieces, g, n, images, top, bottom 
 	p.Rows = eight(images * (bottom - top) * c.tiling.w)
 	fill(s.source, c.source, c.bordered, c.tiling, g, n, images, top, bottom)
 	transform(c.v.InputTiles, s.source, c.bordered, c.tiling, images, top, bottom, s.v, p.LeftPosition)
-	next := min((n+images)*c.source.image(), len(c.Real(c.source.first))-1)
-	if bottom < c.tiling.h {
-		next = n*c.source.image() + c.tiling.rowsUpTo(bottom, c.source.h)*c.source.row()
+	look := &c.looks[worker]
+	c.out.ahead(look, n, top*tileSize)
+	if c.weight == nil {
+		c.next(look, c.source, n, images, bottom)
+	} else {
+		c.weight.x.ahead(look, n, c.tiling.rowsFrom(top, c.source.h))
 	}
-	c.v.Multiply(p, &s.v[0], &c.workspace(c.weights, positions*p.RightPosition)[0], &s.m[0], &c.Real(c.source.first)[next], &c.out.row(n, 0, top*tileSize)[0])
+	c.v.Multiply(p, &s.v[0], &c.workspace(c.weights, positions*p.RightPosition)[0], &s.m[0], look.spread(p, c.lines(max(c.source.blocks(), c.out.activation.blocks()))), &c.out.row(n, 0, top*tileSize)[0])
 	c.store(worker, unit, s.edge, s.m, g, n, images, top, bottom)
 }
 
 // fill puts the rows that the tiles [top, bottom) need, and that those above did not, into the bordered copies of the images.
 func fill(dst []float32, r *reader, bordered activation, t tiling, g, n, images, top, bottom int) {
-	from, to := 0, t.rowsUpTo(bottom, r.h)
-	if top > 0 {
-		from = t.rowsUpTo(top, r.h)
-	}
+	from, to := t.rowsFrom(top, r.h), t.rowsUpTo(bottom, r.h)
 	for i := range images {
 		for block := range r.blocks() {
 			at := i*bordered.image() + block*bordered.plane() + (from+1)*bordered.row() + lanes

@@ -13,15 +13,15 @@ type winogradWeight struct {
 	own      int        // worker 0's scratch: copies of x and dy, their tiles, the sums
 	scratch  int
 	products []vector.Product
+	looks    []lookahead
 }
 
 func (k *prepared) newWinogradWeight(x, dy *reader) *winogradWeight {
-	w := &winogradWeight{prepared: k, tiling: newTiling(dy.activation), x: x, dy: dy}
+	w := &winogradWeight{prepared: k, tiling: newTiling(dy.activation), x: x, dy: dy, looks: make([]lookahead, k.pool.threads)}
 	w.bordered = w.tiling.bordered(k.C)
 	w.tiled = activation{k.K, w.tiling.h * tileSize, w.tiling.w * tileSize}
 	c, o, most := x.padded(), dy.padded(), w.most()
 	p := vector.Product{Positions: positions, Rows: c, Cols: o, LeftPosition: most*c + lanes, LeftRow: c, RightPosition: most*o + lanes, OutPosition: c*o + lanes}
-	p.ReadLines = ceil(most*tileSize*tileSize*x.blocks(), positions)
 	for range k.pool.threads {
 		w.products = append(w.products, p)
 	}
@@ -51,21 +51,23 @@ func (w *winogradWeight) gradient(worker, g, from, to int, dw []float32) {
 		for top := 0; top < w.tiling.h; top += w.bands {
 			bottom := min(top+w.bands, w.tiling.h)
 			w.gradTiles(dy, q, g, n, images, top, bottom)
-			w.add(worker, x, v, q, s, g, n, images, top, bottom, first)
+			look := &w.looks[worker]
+			w.next(look, w.x, n, images, bottom)
+			w.next(look, w.dy, n, images, bottom)
+			w.add(worker, look, x, v, q, s, g, n, images, top, bottom, first)
 			first = false
 		}
 	}
 	w.finish(s, dw)
 }
 
-// add adds the products of some tiles to s, given those of dy in q; x and v are scratch for those of x.
-func (w *winogradWeight) add(worker int, x, v, q, s []float32, g, n, images, top, bottom int, first bool) {
+// add adds the products of some tiles to s, given those of dy in q, looking ahead meanwhile; x and v are scratch for those of x.
+func (w *winogradWeight) add(worker int, look *lookahead, x, v, q, s []float32, g, n, images, top, bottom int, first bool) {
 	p := &w.products[worker]
 	fill(x, w.x, w.bordered, w.tiling, g, n, images, top, bottom)
 	transform(w.v.InputTiles, x, w.bordered, w.tiling, images, top, bottom, v, p.LeftPosition)
 	p.Depth = images * (bottom - top) * w.tiling.w
-	next := min((n+images)/w.x.repeat*w.x.image(), len(w.Real(w.x.first))-1)
-	w.v.Accumulate(p, &v[0], &q[0], &s[0], &w.Real(w.x.first)[next], first)
+	w.v.Accumulate(p, &v[0], &q[0], &s[0], look.spread(p, w.lines(max(w.x.blocks(), w.dy.blocks()))), first)
 }
 
 // finish transforms the sum over a block's tiles to its gradient.

@@ -93,6 +93,19 @@ func (w *writer) row(n, block, y int) []float32 {
 	return w.Real(w.y)[n*w.image()+block*w.plane()+y*w.activation.row():]
 }
 
+// ahead lets l look ahead at what rows reads from row y of image n on, beside the output.
+func (w *writer) ahead(l *lookahead, n, y int) {
+	at, before := y*w.activation.row(), n/w.Repeats()*w.image()
+	switch w.kind {
+	case kernel.ReLUNormSums, kernel.ReLUNormSquares:
+		l.add(w.Real(w.norm()), before+at)
+	case kernel.AddReLUNormSums, kernel.AddReLUNormSquares:
+		l.add(w.Real(w.others), n*w.image()+at)
+		l.add(w.Real(w.others+1), before+at)
+		l.add(w.Real(w.norm()), before+at)
+	}
+}
+
 // rows is called when the rows [from, to) of a block of image n, of group g, are in place, in order, from a multiple of 4 on.
 func (w *writer) rows(worker, g, n, block, from, to int) {
 	if w.kind == kernel.Alone {

@@ -34,10 +34,10 @@ var avx2 = Set{
 }
 
 //go:noescape
-func multiplyAVX2(p *Product, v, u, m, read, write *float32)
+func multiplyAVX2(p *Product, v, u, m *float32, ahead *uintptr, write *float32)
 
 //go:noescape
-func accumulateAVX2(p *Product, v, q, s, read *float32, first bool)
+func accumulateAVX2(p *Product, v, q, s *float32, ahead *uintptr, first bool)
 
 //go:noescape
 func inputTilesAVX2(x *float32, row int, v *float32, position, tile, n int)

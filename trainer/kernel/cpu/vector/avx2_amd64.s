@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func multiplyAVX2(p *int, v *float32, u *float32, m *float32, read *float32, write *float32)
+// func multiplyAVX2(p *int, v *float32, u *float32, m *float32, ahead *uintptr, write *float32)
 // Requires: AVX, FMA3, MMX+
-TEXT ·multiplyAVX2(SB), NOSPLIT, $88-48
+TEXT ·multiplyAVX2(SB), NOSPLIT, $96-48
 	MOVQ v+8(FP), AX
 	MOVQ AX, (SP)
 	MOVQ u+16(FP), AX
@@ -30,7 +30,9 @@ TEXT ·multiplyAVX2(SB), NOSPLIT, $88-48
 	MOVQ CX, 80(SP)
 	SHRQ $0x02, AX
 	MOVQ AX, 72(SP)
-	MOVQ read+32(FP), R9
+	MOVQ ahead+32(FP), AX
+	MOVQ AX, 88(SP)
+	XORQ R9, R9
 	MOVQ write+40(FP), DI
 	CMPQ 64(SP), $+0
 	JEQ  last2
@@ -39,6 +41,13 @@ position1:
 	MOVQ p+0(FP), AX
 	MOVQ 64(AX), R10
 	SHLQ $0x06, R10
+	JZ   nothing3
+	MOVQ 88(SP), AX
+	MOVQ (AX), R9
+	ADDQ $+8, AX
+	MOVQ AX, 88(SP)
+
+nothing3:
 	ADDQ R9, R10
 	MOVQ p+0(FP), AX
 	MOVQ 72(AX), R11
@@ -50,9 +59,9 @@ position1:
 	MOVQ 16(SP), AX
 	MOVQ AX, 40(SP)
 
-columns3:
+columns4:
 	CMPQ 56(SP), $+64
-	JLT  next4
+	JLT  next5
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -60,9 +69,9 @@ columns3:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below5:
+below6:
 	CMPQ   48(SP), $+6
-	JLT    lower6
+	JLT    lower7
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	LEAQ   (AX)(SI*4), R12
@@ -80,23 +89,23 @@ below5:
 	VXORPS Y11, Y11, Y11
 	MOVQ   72(SP), R13
 	TESTQ  R13, R13
-	JZ     done8
+	JZ     done9
 
-loop7:
+loop8:
 	CMPQ       R9, R10
-	JGE        fetched9
+	JGE        fetched10
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched9:
+fetched10:
 	CMPQ DI, R11
-	JGE  fetched10
+	JGE  fetched11
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched10:
+fetched11:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -184,14 +193,14 @@ fetched10:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R12
 	DECQ         R13
-	JNZ          loop7
+	JNZ          loop8
 
-done8:
+done9:
 	MOVQ  80(SP), R13
 	TESTQ R13, R13
-	JZ    done12
+	JZ    done13
 
-loop11:
+loop12:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -216,9 +225,9 @@ loop11:
 	ADDQ         $+4, AX
 	ADDQ         $+4, R12
 	DECQ         R13
-	JNZ          loop11
+	JNZ          loop12
 
-done12:
+done13:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -241,12 +250,12 @@ done12:
 	LEAQ    (AX)(R8*2), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+6, 48(SP)
-	JMP     below5
+	JMP     below6
 
-lower6:
-below13:
+lower7:
+below14:
 	CMPQ   48(SP), $+4
-	JLT    lower14
+	JLT    lower15
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	VXORPS Y0, Y0, Y0
@@ -259,23 +268,23 @@ below13:
 	VXORPS Y7, Y7, Y7
 	MOVQ   72(SP), R12
 	TESTQ  R12, R12
-	JZ     done16
+	JZ     done17
 
-loop15:
+loop16:
 	CMPQ       R9, R10
-	JGE        fetched17
+	JGE        fetched18
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched17:
+fetched18:
 	CMPQ DI, R11
-	JGE  fetched18
+	JGE  fetched19
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched18:
+fetched19:
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -338,14 +347,14 @@ fetched18:
 	ADDQ         BX, CX
 	ADDQ         $+16, AX
 	DECQ         R12
-	JNZ          loop15
+	JNZ          loop16
 
-done16:
+done17:
 	MOVQ  80(SP), R12
 	TESTQ R12, R12
-	JZ    done20
+	JZ    done21
 
-loop19:
+loop20:
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -363,9 +372,9 @@ loop19:
 	ADDQ         BX, CX
 	ADDQ         $+4, AX
 	DECQ         R12
-	JNZ          loop19
+	JNZ          loop20
 
-done20:
+done21:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -382,12 +391,12 @@ done20:
 	LEAQ    (AX)(SI*4), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+4, 48(SP)
-	JMP     below13
+	JMP     below14
 
-lower14:
-below21:
+lower15:
+below22:
 	CMPQ   48(SP), $+2
-	JLT    lower22
+	JLT    lower23
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	VXORPS Y0, Y0, Y0
@@ -396,23 +405,23 @@ below21:
 	VXORPS Y3, Y3, Y3
 	MOVQ   72(SP), R12
 	TESTQ  R12, R12
-	JZ     done24
+	JZ     done25
 
-loop23:
+loop24:
 	CMPQ       R9, R10
-	JGE        fetched25
+	JGE        fetched26
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched25:
+fetched26:
 	CMPQ DI, R11
-	JGE  fetched26
+	JGE  fetched27
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched26:
+fetched27:
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -451,14 +460,14 @@ fetched26:
 	ADDQ         BX, CX
 	ADDQ         $+16, AX
 	DECQ         R12
-	JNZ          loop23
+	JNZ          loop24
 
-done24:
+done25:
 	MOVQ  80(SP), R12
 	TESTQ R12, R12
-	JZ    done28
+	JZ    done29
 
-loop27:
+loop28:
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -470,9 +479,9 @@ loop27:
 	ADDQ         BX, CX
 	ADDQ         $+4, AX
 	DECQ         R12
-	JNZ          loop27
+	JNZ          loop28
 
-done28:
+done29:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -483,33 +492,33 @@ done28:
 	LEAQ    (AX)(SI*2), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+2, 48(SP)
-	JMP     below21
+	JMP     below22
 
-lower22:
+lower23:
 	ADDQ $+64, 32(SP)
 	ADDQ $+64, 40(SP)
 	SUBQ $+64, 56(SP)
-	JMP  columns3
+	JMP  columns4
 
-next4:
-more29:
+next5:
+more30:
 	CMPQ       R9, R10
-	JGE        fetched30
+	JGE        fetched31
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
-	JMP        more29
+	JMP        more30
 
-fetched30:
-more31:
+fetched31:
+more32:
 	CMPQ DI, R11
-	JGE  fetched32
+	JGE  fetched33
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
-	JMP  more31
+	JMP  more32
 
-fetched32:
+fetched33:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX
@@ -529,9 +538,9 @@ last2:
 	VZEROUPPER
 	RET
 
-// func accumulateAVX2(p *int, v *float32, q *float32, s *float32, read *float32, first bool)
+// func accumulateAVX2(p *int, v *float32, q *float32, s *float32, ahead *uintptr, first bool)
 // Requires: AVX, FMA3, MMX+
-TEXT ·accumulateAVX2(SB), NOSPLIT, $88-41
+TEXT ·accumulateAVX2(SB), NOSPLIT, $96-41
 	MOVQ v+8(FP), AX
 	MOVQ AX, (SP)
 	MOVQ q+16(FP), AX
@@ -555,7 +564,9 @@ TEXT ·accumulateAVX2(SB), NOSPLIT, $88-41
 	MOVQ CX, 80(SP)
 	SHRQ $0x02, AX
 	MOVQ AX, 72(SP)
-	MOVQ read+32(FP), R8
+	MOVQ ahead+32(FP), AX
+	MOVQ AX, 88(SP)
+	XORQ R8, R8
 	CMPQ 64(SP), $+0
 	JEQ  last2
 
@@ -563,6 +574,13 @@ position1:
 	MOVQ p+0(FP), AX
 	MOVQ 64(AX), R9
 	SHLQ $0x06, R9
+	JZ   nothing3
+	MOVQ 88(SP), AX
+	MOVQ (AX), R8
+	ADDQ $+8, AX
+	MOVQ AX, 88(SP)
+
+nothing3:
 	ADDQ R8, R9
 	MOVQ BX, 56(SP)
 	MOVQ 8(SP), AX
@@ -570,9 +588,9 @@ position1:
 	MOVQ 16(SP), AX
 	MOVQ AX, 40(SP)
 
-columns3:
+columns4:
 	CMPQ 56(SP), $+64
-	JLT  next4
+	JLT  next5
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -580,14 +598,14 @@ columns3:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below5:
+below6:
 	CMPQ    48(SP), $+6
-	JLT     lower6
+	JLT     lower7
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first7
+	JNZ     first8
 	MOVQ    DX, R10
 	VMOVUPS (R10), Y0
 	VMOVUPS 32(R10), Y1
@@ -607,9 +625,9 @@ below5:
 	VMOVUPS (R10), Y10
 	VMOVUPS 32(R10), Y11
 	ADDQ    BX, R10
-	JMP     begun8
+	JMP     begun9
 
-first7:
+first8:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -623,18 +641,18 @@ first7:
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 
-begun8:
+begun9:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done10
+	JZ    done11
 
-loop9:
+loop10:
 	CMPQ       R8, R9
-	JGE        fetched11
+	JGE        fetched12
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched11:
+fetched12:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -721,14 +739,14 @@ fetched11:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop9
+	JNZ          loop10
 
-done10:
+done11:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done13
+	JZ    done14
 
-loop12:
+loop13:
 	VMOVUPS      (CX), Y12
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (AX), Y14
@@ -752,9 +770,9 @@ loop12:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop12
+	JNZ          loop13
 
-done13:
+done14:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -775,17 +793,17 @@ done13:
 	ADDQ    BX, DX
 	ADDQ    $+24, 24(SP)
 	SUBQ    $+6, 48(SP)
-	JMP     below5
+	JMP     below6
 
-lower6:
-below14:
+lower7:
+below15:
 	CMPQ    48(SP), $+4
-	JLT     lower15
+	JLT     lower16
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first16
+	JNZ     first17
 	MOVQ    DX, R10
 	VMOVUPS (R10), Y0
 	VMOVUPS 32(R10), Y1
@@ -799,9 +817,9 @@ below14:
 	VMOVUPS (R10), Y6
 	VMOVUPS 32(R10), Y7
 	ADDQ    BX, R10
-	JMP     begun17
+	JMP     begun18
 
-first16:
+first17:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -811,18 +829,18 @@ first16:
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
 
-begun17:
+begun18:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done19
+	JZ    done20
 
-loop18:
+loop19:
 	CMPQ       R8, R9
-	JGE        fetched20
+	JGE        fetched21
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched20:
+fetched21:
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -885,14 +903,14 @@ fetched20:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop18
+	JNZ          loop19
 
-done19:
+done20:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done22
+	JZ    done23
 
-loop21:
+loop22:
 	VMOVUPS      (CX), Y8
 	VMOVUPS      32(CX), Y9
 	VBROADCASTSS (AX), Y10
@@ -910,9 +928,9 @@ loop21:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop21
+	JNZ          loop22
 
-done22:
+done23:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -927,17 +945,17 @@ done22:
 	ADDQ    BX, DX
 	ADDQ    $+16, 24(SP)
 	SUBQ    $+4, 48(SP)
-	JMP     below14
+	JMP     below15
 
-lower15:
-below23:
+lower16:
+below24:
 	CMPQ    48(SP), $+2
-	JLT     lower24
+	JLT     lower25
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first25
+	JNZ     first26
 	MOVQ    DX, R10
 	VMOVUPS (R10), Y0
 	VMOVUPS 32(R10), Y1
@@ -945,26 +963,26 @@ below23:
 	VMOVUPS (R10), Y2
 	VMOVUPS 32(R10), Y3
 	ADDQ    BX, R10
-	JMP     begun26
+	JMP     begun27
 
-first25:
+first26:
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 
-begun26:
+begun27:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done28
+	JZ    done29
 
-loop27:
+loop28:
 	CMPQ       R8, R9
-	JGE        fetched29
+	JGE        fetched30
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched29:
+fetched30:
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -1003,14 +1021,14 @@ fetched29:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop27
+	JNZ          loop28
 
-done28:
+done29:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done31
+	JZ    done32
 
-loop30:
+loop31:
 	VMOVUPS      (CX), Y4
 	VMOVUPS      32(CX), Y5
 	VBROADCASTSS (AX), Y6
@@ -1022,9 +1040,9 @@ loop30:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop30
+	JNZ          loop31
 
-done31:
+done32:
 	VMOVUPS Y0, (DX)
 	VMOVUPS Y1, 32(DX)
 	ADDQ    BX, DX
@@ -1033,23 +1051,23 @@ done31:
 	ADDQ    BX, DX
 	ADDQ    $+8, 24(SP)
 	SUBQ    $+2, 48(SP)
-	JMP     below23
+	JMP     below24
 
-lower24:
+lower25:
 	ADDQ $+64, 32(SP)
 	ADDQ $+64, 40(SP)
 	SUBQ $+64, 56(SP)
-	JMP  columns3
+	JMP  columns4
 
-next4:
-more32:
+next5:
+more33:
 	CMPQ       R8, R9
-	JGE        fetched33
+	JGE        fetched34
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
-	JMP        more32
+	JMP        more33
 
-fetched33:
+fetched34:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX

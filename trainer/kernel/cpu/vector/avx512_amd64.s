@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func multiplyAVX512(p *int, v *float32, u *float32, m *float32, read *float32, write *float32)
+// func multiplyAVX512(p *int, v *float32, u *float32, m *float32, ahead *uintptr, write *float32)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
-TEXT ·multiplyAVX512(SB), NOSPLIT, $88-48
+TEXT ·multiplyAVX512(SB), NOSPLIT, $96-48
 	MOVQ v+8(FP), AX
 	MOVQ AX, (SP)
 	MOVQ u+16(FP), AX
@@ -30,7 +30,9 @@ TEXT ·multiplyAVX512(SB), NOSPLIT, $88-48
 	MOVQ CX, 80(SP)
 	SHRQ $0x02, AX
 	MOVQ AX, 72(SP)
-	MOVQ read+32(FP), R9
+	MOVQ ahead+32(FP), AX
+	MOVQ AX, 88(SP)
+	XORQ R9, R9
 	MOVQ write+40(FP), DI
 	MOVQ p+0(FP), AX
 	CMPQ 16(AX), $0x10
@@ -42,9 +44,16 @@ TEXT ·multiplyAVX512(SB), NOSPLIT, $88-48
 	JEQ  last3
 
 position2:
-	MOVQ    p+0(FP), AX
-	MOVQ    64(AX), R10
-	SHLQ    $0x06, R10
+	MOVQ p+0(FP), AX
+	MOVQ 64(AX), R10
+	SHLQ $0x06, R10
+	JZ   nothing4
+	MOVQ 88(SP), AX
+	MOVQ (AX), R9
+	ADDQ $+8, AX
+	MOVQ AX, 88(SP)
+
+nothing4:
 	ADDQ    R9, R10
 	MOVQ    p+0(FP), AX
 	MOVQ    72(AX), R11
@@ -73,53 +82,53 @@ position2:
 	VMOVUPS 896(CX), Z14
 	VMOVUPS 960(CX), Z15
 
-rows4:
+rows5:
 	CMPQ       48(SP), $+8
-	JLT        done5
+	JLT        done6
 	CMPQ       R9, R10
-	JGE        fetched6
+	JGE        fetched7
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 	CMPQ       R9, R10
-	JGE        fetched6
+	JGE        fetched7
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 	CMPQ       R9, R10
-	JGE        fetched6
+	JGE        fetched7
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 	CMPQ       R9, R10
-	JGE        fetched6
+	JGE        fetched7
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
-
-fetched6:
-	CMPQ DI, R11
-	JGE  fetched7
-	BYTE $0x0f
-	BYTE $0x0d
-	BYTE $0x0f
-	ADDQ $+64, DI
-	CMPQ DI, R11
-	JGE  fetched7
-	BYTE $0x0f
-	BYTE $0x0d
-	BYTE $0x0f
-	ADDQ $+64, DI
-	CMPQ DI, R11
-	JGE  fetched7
-	BYTE $0x0f
-	BYTE $0x0d
-	BYTE $0x0f
-	ADDQ $+64, DI
-	CMPQ DI, R11
-	JGE  fetched7
-	BYTE $0x0f
-	BYTE $0x0d
-	BYTE $0x0f
-	ADDQ $+64, DI
 
 fetched7:
+	CMPQ DI, R11
+	JGE  fetched8
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	ADDQ $+64, DI
+	CMPQ DI, R11
+	JGE  fetched8
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	ADDQ $+64, DI
+	CMPQ DI, R11
+	JGE  fetched8
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	ADDQ $+64, DI
+	CMPQ DI, R11
+	JGE  fetched8
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x0f
+	ADDQ $+64, DI
+
+fetched8:
 	LEAQ             (AX)(SI*4), CX
 	VXORPS           Z16, Z16, Z16
 	VXORPS           Z17, Z17, Z17
@@ -275,27 +284,27 @@ fetched7:
 	ADDQ             BX, DX
 	LEAQ             (CX)(SI*4), AX
 	SUBQ             $+8, 48(SP)
-	JMP              rows4
+	JMP              rows5
 
-done5:
-more8:
+done6:
+more9:
 	CMPQ       R9, R10
-	JGE        fetched9
+	JGE        fetched10
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
-	JMP        more8
+	JMP        more9
 
-fetched9:
-more10:
+fetched10:
+more11:
 	CMPQ DI, R11
-	JGE  fetched11
+	JGE  fetched12
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
-	JMP  more10
+	JMP  more11
 
-fetched11:
+fetched12:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX
@@ -317,12 +326,19 @@ last3:
 
 general1:
 	CMPQ 64(SP), $+0
-	JEQ  last13
+	JEQ  last14
 
-position12:
+position13:
 	MOVQ p+0(FP), AX
 	MOVQ 64(AX), R10
 	SHLQ $0x06, R10
+	JZ   nothing15
+	MOVQ 88(SP), AX
+	MOVQ (AX), R9
+	ADDQ $+8, AX
+	MOVQ AX, 88(SP)
+
+nothing15:
 	ADDQ R9, R10
 	MOVQ p+0(FP), AX
 	MOVQ 72(AX), R11
@@ -334,9 +350,9 @@ position12:
 	MOVQ 16(SP), AX
 	MOVQ AX, 40(SP)
 
-columns14:
+columns16:
 	CMPQ 56(SP), $+256
-	JLT  next15
+	JLT  next17
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -344,9 +360,9 @@ columns14:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below16:
+below18:
 	CMPQ   48(SP), $+4
-	JLT    lower17
+	JLT    lower19
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	VXORPS Z0, Z0, Z0
@@ -367,23 +383,23 @@ below16:
 	VXORPS Z15, Z15, Z15
 	MOVQ   72(SP), R12
 	TESTQ  R12, R12
-	JZ     done19
+	JZ     done21
 
-loop18:
+loop20:
 	CMPQ       R9, R10
-	JGE        fetched20
+	JGE        fetched22
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched20:
+fetched22:
 	CMPQ DI, R11
-	JGE  fetched21
+	JGE  fetched23
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched21:
+fetched23:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -486,14 +502,14 @@ fetched21:
 	ADDQ         BX, CX
 	ADDQ         $+16, AX
 	DECQ         R12
-	JNZ          loop18
+	JNZ          loop20
 
-done19:
+done21:
 	MOVQ  80(SP), R12
 	TESTQ R12, R12
-	JZ    done23
+	JZ    done25
 
-loop22:
+loop24:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -521,9 +537,9 @@ loop22:
 	ADDQ         BX, CX
 	ADDQ         $+4, AX
 	DECQ         R12
-	JNZ          loop22
+	JNZ          loop24
 
-done23:
+done25:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, 128(DX)
@@ -548,18 +564,18 @@ done23:
 	LEAQ    (AX)(SI*4), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+4, 48(SP)
-	JMP     below16
+	JMP     below18
 
-lower17:
+lower19:
 	ADDQ $+256, 32(SP)
 	ADDQ $+256, 40(SP)
 	SUBQ $+256, 56(SP)
-	JMP  columns14
+	JMP  columns16
 
-next15:
-columns24:
+next17:
+columns26:
 	CMPQ 56(SP), $+128
-	JLT  next25
+	JLT  next27
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -567,9 +583,9 @@ columns24:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below26:
+below28:
 	CMPQ   48(SP), $+8
-	JLT    lower27
+	JLT    lower29
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	LEAQ   (AX)(SI*4), R12
@@ -591,23 +607,23 @@ below26:
 	VXORPS Z15, Z15, Z15
 	MOVQ   72(SP), R13
 	TESTQ  R13, R13
-	JZ     done29
+	JZ     done31
 
-loop28:
+loop30:
 	CMPQ       R9, R10
-	JGE        fetched30
+	JGE        fetched32
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched30:
+fetched32:
 	CMPQ DI, R11
-	JGE  fetched31
+	JGE  fetched33
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched31:
+fetched33:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -719,14 +735,14 @@ fetched31:
 	ADDQ         $+16, AX
 	ADDQ         $+16, R12
 	DECQ         R13
-	JNZ          loop28
+	JNZ          loop30
 
-done29:
+done31:
 	MOVQ  80(SP), R13
 	TESTQ R13, R13
-	JZ    done33
+	JZ    done35
 
-loop32:
+loop34:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -757,9 +773,9 @@ loop32:
 	ADDQ         $+4, AX
 	ADDQ         $+4, R12
 	DECQ         R13
-	JNZ          loop32
+	JNZ          loop34
 
-done33:
+done35:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -788,18 +804,18 @@ done33:
 	LEAQ    (AX)(SI*8), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+8, 48(SP)
-	JMP     below26
+	JMP     below28
 
-lower27:
+lower29:
 	ADDQ $+128, 32(SP)
 	ADDQ $+128, 40(SP)
 	SUBQ $+128, 56(SP)
-	JMP  columns24
+	JMP  columns26
 
-next25:
-columns34:
+next27:
+columns36:
 	CMPQ 56(SP), $+64
-	JLT  next35
+	JLT  next37
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -807,9 +823,9 @@ columns34:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below36:
+below38:
 	CMPQ   48(SP), $+8
-	JLT    lower37
+	JLT    lower39
 	MOVQ   24(SP), AX
 	MOVQ   32(SP), CX
 	LEAQ   (AX)(SI*4), R12
@@ -823,23 +839,23 @@ below36:
 	VXORPS Z7, Z7, Z7
 	MOVQ   72(SP), R13
 	TESTQ  R13, R13
-	JZ     done39
+	JZ     done41
 
-loop38:
+loop40:
 	CMPQ       R9, R10
-	JGE        fetched40
+	JGE        fetched42
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
 
-fetched40:
+fetched42:
 	CMPQ DI, R11
-	JGE  fetched41
+	JGE  fetched43
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
 
-fetched41:
+fetched43:
 	VMOVUPS          (CX), Z8
 	VFMADD231PS.BCST (AX), Z8, Z0
 	VFMADD231PS.BCST (AX)(SI*1), Z8, Z1
@@ -883,14 +899,14 @@ fetched41:
 	ADDQ             $+16, AX
 	ADDQ             $+16, R12
 	DECQ             R13
-	JNZ              loop38
+	JNZ              loop40
 
-done39:
+done41:
 	MOVQ  80(SP), R13
 	TESTQ R13, R13
-	JZ    done43
+	JZ    done45
 
-loop42:
+loop44:
 	VMOVUPS          (CX), Z8
 	VFMADD231PS.BCST (AX), Z8, Z0
 	VFMADD231PS.BCST (AX)(SI*1), Z8, Z1
@@ -904,9 +920,9 @@ loop42:
 	ADDQ             $+4, AX
 	ADDQ             $+4, R12
 	DECQ             R13
-	JNZ              loop42
+	JNZ              loop44
 
-done43:
+done45:
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -927,33 +943,33 @@ done43:
 	LEAQ    (AX)(SI*8), AX
 	MOVQ    AX, 24(SP)
 	SUBQ    $+8, 48(SP)
-	JMP     below36
+	JMP     below38
 
-lower37:
+lower39:
 	ADDQ $+64, 32(SP)
 	ADDQ $+64, 40(SP)
 	SUBQ $+64, 56(SP)
-	JMP  columns34
+	JMP  columns36
 
-next35:
-more44:
+next37:
+more46:
 	CMPQ       R9, R10
-	JGE        fetched45
+	JGE        fetched47
 	PREFETCHT1 (R9)
 	ADDQ       $+64, R9
-	JMP        more44
+	JMP        more46
 
-fetched45:
-more46:
+fetched47:
+more48:
 	CMPQ DI, R11
-	JGE  fetched47
+	JGE  fetched49
 	BYTE $0x0f
 	BYTE $0x0d
 	BYTE $0x0f
 	ADDQ $+64, DI
-	JMP  more46
+	JMP  more48
 
-fetched47:
+fetched49:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX
@@ -967,15 +983,15 @@ fetched47:
 	SHLQ $0x02, AX
 	ADDQ AX, 16(SP)
 	DECQ 64(SP)
-	JNZ  position12
+	JNZ  position13
 
-last13:
+last14:
 	VZEROUPPER
 	RET
 
-// func accumulateAVX512(p *int, v *float32, q *float32, s *float32, read *float32, first bool)
+// func accumulateAVX512(p *int, v *float32, q *float32, s *float32, ahead *uintptr, first bool)
 // Requires: AVX, AVX512DQ, AVX512F, MMX+
-TEXT ·accumulateAVX512(SB), NOSPLIT, $88-41
+TEXT ·accumulateAVX512(SB), NOSPLIT, $96-41
 	MOVQ v+8(FP), AX
 	MOVQ AX, (SP)
 	MOVQ q+16(FP), AX
@@ -999,7 +1015,9 @@ TEXT ·accumulateAVX512(SB), NOSPLIT, $88-41
 	MOVQ CX, 80(SP)
 	SHRQ $0x02, AX
 	MOVQ AX, 72(SP)
-	MOVQ read+32(FP), R8
+	MOVQ ahead+32(FP), AX
+	MOVQ AX, 88(SP)
+	XORQ R8, R8
 	CMPQ 64(SP), $+0
 	JEQ  last2
 
@@ -1007,6 +1025,13 @@ position1:
 	MOVQ p+0(FP), AX
 	MOVQ 64(AX), R9
 	SHLQ $0x06, R9
+	JZ   nothing3
+	MOVQ 88(SP), AX
+	MOVQ (AX), R8
+	ADDQ $+8, AX
+	MOVQ AX, 88(SP)
+
+nothing3:
 	ADDQ R8, R9
 	MOVQ BX, 56(SP)
 	MOVQ 8(SP), AX
@@ -1014,9 +1039,9 @@ position1:
 	MOVQ 16(SP), AX
 	MOVQ AX, 40(SP)
 
-columns3:
+columns4:
 	CMPQ 56(SP), $+256
-	JLT  next4
+	JLT  next5
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -1024,14 +1049,14 @@ columns3:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below5:
+below6:
 	CMPQ    48(SP), $+4
-	JLT     lower6
+	JLT     lower7
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first7
+	JNZ     first8
 	MOVQ    DX, R10
 	VMOVUPS (R10), Z0
 	VMOVUPS 64(R10), Z1
@@ -1053,9 +1078,9 @@ below5:
 	VMOVUPS 128(R10), Z14
 	VMOVUPS 192(R10), Z15
 	ADDQ    BX, R10
-	JMP     begun8
+	JMP     begun9
 
-first7:
+first8:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1073,18 +1098,18 @@ first7:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-begun8:
+begun9:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done10
+	JZ    done11
 
-loop9:
+loop10:
 	CMPQ       R8, R9
-	JGE        fetched11
+	JGE        fetched12
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched11:
+fetched12:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -1187,14 +1212,14 @@ fetched11:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop9
+	JNZ          loop10
 
-done10:
+done11:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done13
+	JZ    done14
 
-loop12:
+loop13:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VMOVUPS      128(CX), Z18
@@ -1222,9 +1247,9 @@ loop12:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop12
+	JNZ          loop13
 
-done13:
+done14:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	VMOVUPS Z2, 128(DX)
@@ -1247,18 +1272,18 @@ done13:
 	ADDQ    BX, DX
 	ADDQ    $+16, 24(SP)
 	SUBQ    $+4, 48(SP)
-	JMP     below5
+	JMP     below6
 
-lower6:
+lower7:
 	ADDQ $+256, 32(SP)
 	ADDQ $+256, 40(SP)
 	SUBQ $+256, 56(SP)
-	JMP  columns3
+	JMP  columns4
 
-next4:
-columns14:
+next5:
+columns15:
 	CMPQ 56(SP), $+128
-	JLT  next15
+	JLT  next16
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -1266,14 +1291,14 @@ columns14:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below16:
+below17:
 	CMPQ    48(SP), $+8
-	JLT     lower17
+	JLT     lower18
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first18
+	JNZ     first19
 	MOVQ    DX, R10
 	VMOVUPS (R10), Z0
 	VMOVUPS 64(R10), Z1
@@ -1299,9 +1324,9 @@ below16:
 	VMOVUPS (R10), Z14
 	VMOVUPS 64(R10), Z15
 	ADDQ    BX, R10
-	JMP     begun19
+	JMP     begun20
 
-first18:
+first19:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1319,18 +1344,18 @@ first18:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-begun19:
+begun20:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done21
+	JZ    done22
 
-loop20:
+loop21:
 	CMPQ       R8, R9
-	JGE        fetched22
+	JGE        fetched23
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched22:
+fetched23:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -1441,14 +1466,14 @@ fetched22:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*4), AX
 	DECQ         R10
-	JNZ          loop20
+	JNZ          loop21
 
-done21:
+done22:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done24
+	JZ    done25
 
-loop23:
+loop24:
 	VMOVUPS      (CX), Z16
 	VMOVUPS      64(CX), Z17
 	VBROADCASTSS (AX), Z18
@@ -1478,9 +1503,9 @@ loop23:
 	ADDQ         BX, CX
 	LEAQ         (AX)(SI*1), AX
 	DECQ         R10
-	JNZ          loop23
+	JNZ          loop24
 
-done24:
+done25:
 	VMOVUPS Z0, (DX)
 	VMOVUPS Z1, 64(DX)
 	ADDQ    BX, DX
@@ -1507,18 +1532,18 @@ done24:
 	ADDQ    BX, DX
 	ADDQ    $+32, 24(SP)
 	SUBQ    $+8, 48(SP)
-	JMP     below16
+	JMP     below17
 
-lower17:
+lower18:
 	ADDQ $+128, 32(SP)
 	ADDQ $+128, 40(SP)
 	SUBQ $+128, 56(SP)
-	JMP  columns14
+	JMP  columns15
 
-next15:
-columns25:
+next16:
+columns26:
 	CMPQ 56(SP), $+64
-	JLT  next26
+	JLT  next27
 	MOVQ p+0(FP), AX
 	MOVQ 8(AX), AX
 	MOVQ AX, 48(SP)
@@ -1526,14 +1551,14 @@ columns25:
 	MOVQ AX, 24(SP)
 	MOVQ 40(SP), DX
 
-below27:
+below28:
 	CMPQ    48(SP), $+16
-	JLT     lower28
+	JLT     lower29
 	MOVQ    24(SP), AX
 	MOVQ    32(SP), CX
 	MOVB    first+40(FP), R10
 	TESTB   R10, R10
-	JNZ     first29
+	JNZ     first30
 	MOVQ    DX, R10
 	VMOVUPS (R10), Z0
 	ADDQ    BX, R10
@@ -1567,9 +1592,9 @@ below27:
 	ADDQ    BX, R10
 	VMOVUPS (R10), Z15
 	ADDQ    BX, R10
-	JMP     begun30
+	JMP     begun31
 
-first29:
+first30:
 	VXORPS Z0, Z0, Z0
 	VXORPS Z1, Z1, Z1
 	VXORPS Z2, Z2, Z2
@@ -1587,18 +1612,18 @@ first29:
 	VXORPS Z14, Z14, Z14
 	VXORPS Z15, Z15, Z15
 
-begun30:
+begun31:
 	MOVQ  72(SP), R10
 	TESTQ R10, R10
-	JZ    done32
+	JZ    done33
 
-loop31:
+loop32:
 	CMPQ       R8, R9
-	JGE        fetched33
+	JGE        fetched34
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
 
-fetched33:
+fetched34:
 	VMOVUPS          (CX), Z16
 	VFMADD231PS.BCST (AX), Z16, Z0
 	VFMADD231PS.BCST 4(AX), Z16, Z1
@@ -1673,14 +1698,14 @@ fetched33:
 	ADDQ             BX, CX
 	LEAQ             (AX)(SI*4), AX
 	DECQ             R10
-	JNZ              loop31
+	JNZ              loop32
 
-done32:
+done33:
 	MOVQ  80(SP), R10
 	TESTQ R10, R10
-	JZ    done35
+	JZ    done36
 
-loop34:
+loop35:
 	VMOVUPS          (CX), Z16
 	VFMADD231PS.BCST (AX), Z16, Z0
 	VFMADD231PS.BCST 4(AX), Z16, Z1
@@ -1701,9 +1726,9 @@ loop34:
 	ADDQ             BX, CX
 	LEAQ             (AX)(SI*1), AX
 	DECQ             R10
-	JNZ              loop34
+	JNZ              loop35
 
-done35:
+done36:
 	VMOVUPS Z0, (DX)
 	ADDQ    BX, DX
 	VMOVUPS Z1, (DX)
@@ -1738,23 +1763,23 @@ done35:
 	ADDQ    BX, DX
 	ADDQ    $+64, 24(SP)
 	SUBQ    $+16, 48(SP)
-	JMP     below27
+	JMP     below28
 
-lower28:
+lower29:
 	ADDQ $+64, 32(SP)
 	ADDQ $+64, 40(SP)
 	SUBQ $+64, 56(SP)
-	JMP  columns25
+	JMP  columns26
 
-next26:
-more36:
+next27:
+more37:
 	CMPQ       R8, R9
-	JGE        fetched37
+	JGE        fetched38
 	PREFETCHT1 (R8)
 	ADDQ       $+64, R8
-	JMP        more36
+	JMP        more37
 
-fetched37:
+fetched38:
 	MOVQ p+0(FP), AX
 	MOVQ 32(AX), AX
 	SHLQ $0x02, AX

@@ -5,7 +5,7 @@ import "unsafe"
 // oracle is the primitives once more, as straight loops over the formulas of the contract, number by number.
 var oracle = Set{
 	Name: "oracle",
-	Multiply: func(p *Product, v, u, m, _, _ *float32) {
+	Multiply: func(p *Product, v, u, m *float32, _ *uintptr, _ *float32) {
 		for pos := range p.Positions {
 			for t := range p.Rows {
 				for j := range p.Cols {
@@ -18,7 +18,7 @@ var oracle = Set{
 			}
 		}
 	},
-	Accumulate: func(p *Product, v, q, s, _ *float32, first bool) {
+	Accumulate: func(p *Product, v, q, s *float32, _ *uintptr, first bool) {
 		for pos := range p.Positions {
 			for i := range p.Rows {
 				for j := range p.Cols {

@@ -14,9 +14,11 @@ type (
 	sums8 = [blockCols]float32
 )
 
-func multiplyPositions(p *Product, v, u, m, _, _ *float32) { products(p, v, u, m, p.LeftRow, 1, true) }
+func multiplyPositions(p *Product, v, u, m *float32, _ *uintptr, _ *float32) {
+	products(p, v, u, m, p.LeftRow, 1, true)
+}
 
-func accumulatePositions(p *Product, v, q, s, _ *float32, first bool) {
+func accumulatePositions(p *Product, v, q, s *float32, _ *uintptr, first bool) {
 	products(p, v, q, s, 1, p.LeftRow, first)
 }
 

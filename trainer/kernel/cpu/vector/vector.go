@@ -22,8 +22,8 @@ type Product struct {
 	RightPosition int // distance between the positions' right factors, [Depth][Cols] dense
 	OutPosition   int // distance between the positions' results, [Rows][Cols] dense
 
-	// Each position fetches so many cache lines ahead of time, one position's behind the other's, from where Multiply's read and write, or Accumulate's read, point.
-	// Fetching never faults and changes no bit.
+	// Each position fetches so many cache lines ahead of time: ReadLines from its own address in `ahead`, and WriteLines from `write` on, one position's behind the other's.
+	// Fetching never faults and changes no bit. With no ReadLines, ahead may be nil.
 	ReadLines, WriteLines int
 }
 
@@ -32,11 +32,11 @@ type Set struct {
 	Name string // "generic", "avx2" or "avx512"
 
 	// Multiply: m[p][t][j] = chain over k = 0..Depth-1 of s = fma(v[p][t][k], u[p][k][j], s) from s = +0. v has Rows rows of Depth.
-	Multiply func(p *Product, v, u, m, read, write *float32)
+	Multiply func(p *Product, v, u, m *float32, ahead *uintptr, write *float32)
 
 	// Accumulate: s[p][i][j] = chain over t = 0..Depth-1 of s = fma(v[p][t][i], q[p][t][j], s), from +0 if first, else from s as it is. v has Depth rows of Rows
 	// (LeftRow apart).
-	Accumulate func(p *Product, v, q, s, read *float32, first bool)
+	Accumulate func(p *Product, v, q, s *float32, ahead *uintptr, first bool)
 
 	// The Winograd transforms of F(4x4, 3x3) (Lavin and Gray 2016) with the points 0, a, -a, b, -b, infinity for a = 3/4, b = 3/2: every entry of A and B is exact in float32, and
 	// the error is half of that with the points 1 and 2. Each is a one-dimensional transform of six, four or three vectors, applied down the columns (over rows i for

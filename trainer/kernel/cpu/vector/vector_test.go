@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 )
 
 // call is one call of a primitive: on set s, with the buffers of m.
@@ -19,7 +20,7 @@ var calls = map[string]func(m *memory) (c call, shape string){
 		p.LeftPosition = m.between(p.Rows*p.LeftRow, p.Rows*p.LeftRow+40)
 		left := m.add(dim{p.Positions, p.LeftPosition}, dim{p.Rows, p.LeftRow}, dim{p.Depth, 1})
 		right, out, read, write := rest(m, p)
-		return func(s *Set, m *memory) { s.Multiply(p, m.p(left), m.p(right), m.p(out), m.p(read), m.p(write)) }, fmt.Sprintf("%+v", *p)
+		return func(s *Set, m *memory) { s.Multiply(p, m.p(left), m.p(right), m.p(out), m.ahead(p, read), m.p(write)) }, fmt.Sprintf("%+v", *p)
 	},
 	"Accumulate": func(m *memory) (call, string) {
 		p := product(m, 16)
@@ -28,7 +29,7 @@ var calls = map[string]func(m *memory) (c call, shape string){
 		left := m.add(dim{p.Positions, p.LeftPosition}, dim{p.Depth, p.LeftRow}, dim{p.Rows, 1})
 		right, out, read, _ := rest(m, p)
 		first := m.r.IntN(2) == 0
-		return func(s *Set, m *memory) { s.Accumulate(p, m.p(left), m.p(right), m.p(out), m.p(read), first) }, fmt.Sprintf("%+v, first %v", *p, first)
+		return func(s *Set, m *memory) { s.Accumulate(p, m.p(left), m.p(right), m.p(out), m.ahead(p, read), first) }, fmt.Sprintf("%+v, first %v", *p, first)
 	},
 
 	"InputTiles": func(m *memory) (call, string) {
@@ -187,6 +188,18 @@ func product(m *memory, rows int) *Product {
 // rest is the buffers of a product but the left factors'; those to fetch ahead from have one element, so that it is done from beyond their ends.
 func rest(m *memory, p *Product) (right, out, read, write int) {
 	return m.add(dim{p.Positions, p.RightPosition}, dim{p.Depth * p.Cols, 1}), m.add(dim{p.Positions, p.OutPosition}, dim{p.Rows * p.Cols, 1}), m.add(dim{1, 1}), m.add(dim{1, 1})
+}
+
+// ahead is the address of a buffer's beginning for each position; nil where nothing is to be read ahead.
+func (m *memory) ahead(p *Product, buffer int) *uintptr {
+	if p.ReadLines == 0 {
+		return nil
+	}
+	addresses := make([]uintptr, p.Positions)
+	for i := range addresses {
+		addresses[i] = uintptr(unsafe.Pointer(m.p(buffer)))
+	}
+	return &addresses[0]
 }
 
 // pixels is rows of so many of a block's pixels.

@@ -6,9 +6,9 @@ import (
 )
 
 func accumulate() {
-	begin("accumulate", "p *int, v, q, s, read *float32, first bool", "is Accumulate; p is the ten numbers of a Product.")
+	begin("accumulate", "p *int, v, q, s *float32, ahead *uintptr, first bool", "is Accumulate; p is the ten numbers of a Product.")
 	p := newProduct("v", "q", "s")
-	p.reads("read")
+	p.reads("ahead")
 	strips := []strip{{2, []int{6, 4, 2}}}
 	if wide {
 		strips = []strip{{4, []int{4}}, {2, []int{8}}, {1, []int{16}}}

@@ -7,9 +7,9 @@ import (
 )
 
 func multiply() {
-	begin("multiply", "p *int, v, u, m, read, write *float32", "is Multiply; p is the ten numbers of a Product.")
+	begin("multiply", "p *int, v, u, m *float32, ahead *uintptr, write *float32", "is Multiply; p is the ten numbers of a Product.")
 	p := newProduct("v", "u", "m")
-	p.reads("read")
+	p.reads("ahead")
 	p.writes("write")
 	strips := []strip{{2, []int{6, 4, 2}}}
 	if wide {

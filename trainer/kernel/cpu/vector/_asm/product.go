@@ -51,6 +51,8 @@ type product struct {
 type stream struct {
 	next, end Register
 	lines     int // offset in a Product
+	table     Mem // where this position's pointer stands; not where the stream goes on from position to position
+	tabled    bool
 	fetch     func()
 }
 
@@ -96,13 +98,15 @@ func newProduct(left, right, out string) *product {
 
 // reads and writes name the parameters that say what to fetch.
 func (p *product) reads(name string) {
-	next := Load(Param(name), GP64())
-	p.streams = append(p.streams, stream{next, GP64(), fieldReadLines, func() { PREFETCHT1(Mem{Base: next}) }})
+	next, table := GP64(), local()
+	move(param(name), table)
+	XORQ(next, next)
+	p.streams = append(p.streams, stream{next: next, end: GP64(), lines: fieldReadLines, table: table, tabled: true, fetch: func() { PREFETCHT1(Mem{Base: next}) }})
 }
 
 func (p *product) writes(name string) {
 	next := Load(Param(name), RDI)
-	p.streams = append(p.streams, stream{next, GP64(), fieldWriteLines, prefetchwDI})
+	p.streams = append(p.streams, stream{next: next, end: GP64(), lines: fieldWriteLines, fetch: prefetchwDI})
 }
 
 // prefetchwDI is PREFETCHW (DI), which Go's assembler does not know.
@@ -139,6 +143,15 @@ func (p *product) eachPosition(body func()) {
 	for _, s := range p.streams {
 		MOVQ(p.field(s.lines), s.end)
 		SHLQ(U8(6), s.end)
+		if s.tabled {
+			nothing, table := label("nothing"), GP64()
+			JZ(LabelRef(nothing))
+			MOVQ(s.table, table)
+			MOVQ(Mem{Base: table}, s.next)
+			ADDQ(I8(8), table)
+			MOVQ(table, s.table)
+			Label(nothing)
+		}
 		ADDQ(s.next, s.end)
 	}
 	body()
