@@ -14,13 +14,15 @@ func fma(a, b, c float32) float32 {
 	return float32(s)
 }
 
-// doubtful is whether s may be rounded to a wrong float32: of the 29 bits that a normal one lacks only the first is set, or s is among the denormals, where
-// more bits are lacking. It is small enough to be inlined, which fma is not: the loops write fma out.
+// doubtful is whether s may be rounded to a wrong float32: it seems to be halfway, or is among the denormals, where more bits are lacking. It is small enough to
+// be inlined, which fma is not: the loops write fma out.
 func doubtful(s float64) bool {
 	const normal = 0x3810000000000000 // 2^-126
-	bits := math.Float64bits(s)
-	return bits&0x1FFFFFFF == 0x10000000 || 2*bits-1 < 2*normal-1
+	return halfway(s) || 2*math.Float64bits(s)-1 < 2*normal-1
 }
+
+// halfway is whether s seems just between two normal float32: of the 29 bits that these lack only the first is set.
+func halfway(s float64) bool { return math.Float64bits(s)&0x1FFFFFFF == 0x10000000 }
 
 // exact is whether s = p + d, whose conversion is then the only rounding. The larger of p and d can be taken from s without an error (Dekker's Fast2Sum), so
 // that the difference shows what s lacks. It asks more than doubtful, and is for short factors: their sums often lie just between two float32, exactly.

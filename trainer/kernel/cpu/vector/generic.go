@@ -15,7 +15,7 @@ var generic = Set{
 	NormAddReLU:      normAddReLU,
 	NormGrad:         normGrad,
 	Scale:            scale,
-	Sums:             sums,
+	Sums:             imageSums,
 	GradSums:         gradSums,
 	NormReLUGradSums: normReLUGradSums,
 	AddReLUGradSums:  addReLUGradSums,

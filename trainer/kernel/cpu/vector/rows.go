@@ -52,7 +52,7 @@ func (acc *accumulators) add(i int, a, b *line) {
 	fmas(products, a, b, products)
 }
 
-func sums(x, shift, acc *float32, n int) {
+func imageSums(x, shift, acc *float32, n int) {
 	for i := range n {
 		var d line
 		subtract(&d, lineAt(x, 16*i), lineAt(shift, 0))
