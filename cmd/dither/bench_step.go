@@ -52,6 +52,9 @@ func newBenchStepCommand(a *app) *cobra.Command {
 		if batch < 1 || shards < 1 || f.steps < 1 || batch%shards != 0 {
 			return badInputf("--batch %d --shards %d --steps %d: all are positive, and the shards divide the batch", batch, shards, f.steps)
 		}
+		if explain && a.json {
+			return badInputf("--explain prints a table for people; leave out --json")
+		}
 		kernels, err := f.open(a)
 		if err != nil {
 			return err
