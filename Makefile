@@ -2,13 +2,13 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check same-bits students build proto proto-baseline bench clean
+.PHONY: help demo test check same-bits students build proto proto-baseline bench bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 DEMO_FLAGS ?=
-# What `make bench` times.
+# What `make bench-go` times.
 BENCH ?= .
 # The folder that holds cifar-10-batches-bin, and a trained ResNet-20: for same-bits and students.
 DATA ?= data
@@ -45,7 +45,10 @@ proto-baseline: ## take today's proto/ as what later changes must stay compatibl
 	.ci/tool buf
 	.ci/bin/buf build --exclude-source-info -o proto/baseline.binpb
 
-bench: ## run the Go benchmarks (BENCH=regexp chooses some)
+bench: ## time dither, and PyTorch in turn (PEERS=folder PYTHON=exe), and write docs/benchmarks.md; SET=short PAIRS=2 tries it
+	.ci/bench
+
+bench-go: ## run the Go benchmarks (BENCH=regexp chooses some)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 clean: ## remove what was built (runs/ and the tools stay)

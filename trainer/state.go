@@ -155,14 +155,23 @@ func load(p *program.Training, c *checkpoint.Checkpoint, momentum bool) error {
 
 // snapshot is the state after the last applied iteration.
 func (t *Trainer) snapshot(iteration uint32) (*checkpoint.Checkpoint, error) {
-	spec := t.Run.GetSpec()
+	c, err := t.Snapshot(iteration)
+	if err == nil {
+		c.Meta.Version = t.Version
+	}
+	return c, err
+}
+
+// Snapshot is the state between two iterations as a checkpoint, of which iteration is the last applied; it lacks only the version of the binary.
+func (s *Share) Snapshot(iteration uint32) (*checkpoint.Checkpoint, error) {
+	spec := s.spec
 	d := spec.GetDataset()
-	c := &checkpoint.Checkpoint{Meta: checkpoint.Meta{Version: t.Version, SpecSHA256: t.Run.GetSpecSha256(), Arithmetic: spec.GetArithmetic(), Iteration: iteration,
+	c := &checkpoint.Checkpoint{Meta: checkpoint.Meta{SpecSHA256: ditherv1.Hash(spec), Arithmetic: spec.GetArithmetic(), Iteration: iteration,
 		Model: spec.GetModel().GetName(), Shortcut: spec.GetModel().GetShortcut(), Dataset: d.GetName(), Classes: int(d.GetClasses()), Channels: int(d.GetChannels()),
 		Height: int(d.GetHeight()), Width: int(d.GetWidth()), Mean: d.GetMean(), Std: d.GetStd()}}
-	for _, p := range byName(t.program.Parameters()) {
+	for _, p := range byName(s.program.Parameters()) {
 		v := make([]float32, p.Len())
-		if err := t.program.Read(p.Name, v); err != nil {
+		if err := s.program.Read(p.Name, v); err != nil {
 			return nil, err
 		}
 		c.Parameters = append(c.Parameters, checkpoint.Tensor{Name: p.Name, Shape: p.Shape, Data: v})
@@ -170,7 +179,7 @@ func (t *Trainer) snapshot(iteration uint32) (*checkpoint.Checkpoint, error) {
 			continue
 		}
 		m := make([]float32, p.Len())
-		if err := t.program.ReadMomentum(p.Name, m); err != nil {
+		if err := s.program.ReadMomentum(p.Name, m); err != nil {
 			return nil, err
 		}
 		c.Momentum = append(c.Momentum, checkpoint.Tensor{Name: p.Name, Shape: p.Shape, Data: m})

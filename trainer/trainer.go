@@ -18,8 +18,6 @@ import (
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce"
 	"github.com/dither-ml/dither/trainer/kernel"
-	"github.com/dither-ml/dither/trainer/model"
-	"github.com/dither-ml/dither/trainer/program"
 )
 
 // ErrStopped is returned by Serve when the run was stopped, with a checkpoint, before its last iteration.
@@ -56,13 +54,9 @@ type Config struct {
 // Trainer is one process of a run.
 type Trainer struct {
 	Config
+	*Share      // what it computes, once a generation has given it shards
 	coordinator ditherv1.CoordinatorServiceClient
-	program     *program.Training
 	reporter    *reporter
-	order       *dataloader.Order
-	training    []uint32 // sample ids that are trained on
-	validation  []uint32
-	network     model.Spec
 	generation  *ditherv1.Generation
 	me          *ditherv1.Member
 	rank        int
@@ -76,13 +70,6 @@ type Trainer struct {
 func Serve(ctx context.Context, c Config, drain <-chan struct{}) error {
 	t := &Trainer{Config: c, coordinator: c.Coordinator, requests: make(chan func(uint32)), drained: drain}
 	if err := t.checks(); err != nil {
-		return err
-	}
-	spec := c.Run.GetSpec()
-	t.network = ModelSpec(spec.GetModel(), spec.GetDataset())
-	t.training, t.validation = dataloader.Split(spec.GetSeed(), c.Data.Train.N(), spec.GetDataset().GetValidation())
-	var err error
-	if t.order, err = dataloader.NewOrder(spec.GetSeed(), t.training, int(spec.GetBatch())); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -138,17 +125,11 @@ func (t *Trainer) takePart(ctx context.Context, cancel context.CancelCauseFunc, 
 	for _, m := range t.generation.GetTrainers() {
 		group.Ranges = append(group.Ranges, allreduce.Range{First: int(m.GetFirstShard()), End: int(m.GetEndShard())})
 	}
-	spec := t.Run.GetSpec()
-	shards := int(t.me.GetEndShard() - t.me.GetFirstShard())
-	l, o := spec.GetLoss(), spec.GetOptimizer()
 	var err error
-	t.program, err = program.NewTraining(t.Kernels, program.TrainingConfig{Model: t.network, Groups: shards, Images: int(spec.GetBatch() / spec.GetShards()),
-		Batch: int(spec.GetBatch()), Shards: int(spec.GetShards()), Loss: model.Loss{Quadratic: l.GetQuadratic(), KD: l.GetKd(), CE: l.GetCe(), Temperature: l.GetTemperature()},
-		BatchNorm: spec.GetBatchnorm(), Momentum: o.GetMomentum(), WeightDecay: o.GetWeightDecay(), Mean: spec.GetDataset().GetMean(), Std: spec.GetDataset().GetStd(), Pad: Pad})
-	if err != nil {
+	if t.Share, err = NewShare(t.Kernels, t.Data, t.Run.GetSpec(), int(t.me.GetFirstShard()), int(t.me.GetEndShard())); err != nil {
 		return t.failed(0, err)
 	}
-	defer t.program.Close()
+	defer t.Share.Close()
 	applied, err := t.start(ctx)
 	if err != nil {
 		return t.failed(0, err)

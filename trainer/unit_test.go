@@ -84,19 +84,19 @@ func TestInitialConstants(t *testing.T) {
 }
 
 func TestJudge(t *testing.T) {
-	tr := &Trainer{Config: Config{Run: &ditherv1.GetRunResponse{Spec: &ditherv1.RunSpec{Shards: 3, Optimizer: &ditherv1.OptimizerSpec{Lr: 0.25}}}}}
+	share := &Share{spec: &ditherv1.RunSpec{Shards: 3, Optimizer: &ditherv1.OptimizerSpec{Lr: 0.25}}}
 	sum := []float32{0.5, 7, 0, 0.25, 5, 0, 0.125, 3, 0}
-	record, stop, err := tr.judge(sum, 9)
+	record, stop, err := share.judge(sum, 9)
 	if err != nil || stop || record.GetLoss() != 0.875 || record.GetCorrect() != 15 || record.GetLr() != 0.25 || record.GetIteration() != 9 {
 		t.Errorf("judged %v, stop %v, error %v", record, stop, err)
 	}
 	sum[slots*1+slotStop] = 1
-	if _, stop, err = tr.judge(sum, 9); !stop || err != nil {
+	if _, stop, err = share.judge(sum, 9); !stop || err != nil {
 		t.Errorf("the stop of one shard gives stop %v, error %v", stop, err)
 	}
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 		sum[slots*2+slotLoss] = float32(bad)
-		_, _, err = tr.judge(sum, 9)
+		_, _, err = share.judge(sum, 9)
 		if !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), "iteration 9 in shard 2") || !strings.Contains(err.Error(), "--lr (now 0.25)") {
 			t.Errorf("a loss of %v gives the error %v", bad, err)
 		}

@@ -60,8 +60,24 @@ type draft struct {
 	foreign string // the arithmetic that the spec file names, where it is another than ours
 }
 
-// newDraft settles what the flags, the spec file and the data say. It writes nothing.
+// newDraft settles what the flags, the spec file and the data say, and where the run's folder will be. It writes nothing.
 func newDraft(f *runFlags, specFile string) (*draft, error) {
+	d, err := newSpec(f, specFile)
+	if err != nil {
+		return nil, err
+	}
+	d.dir = f.out
+	if d.dir == "" {
+		d.dir = filepath.Join("runs", fmt.Sprintf("%s-%s-%s", d.file.Spec.Dataset.Name, d.file.Spec.Model.Name, time.Now().Format("20060102-150405")))
+	}
+	if _, err := os.Stat(d.dir); err == nil {
+		return nil, badInputf("the folder %s exists already and a run never writes over another; choose another --out, or go on with it by --resume %s", d.dir, d.dir)
+	}
+	return d, nil
+}
+
+// newSpec is a draft that has no folder yet.
+func newSpec(f *runFlags, specFile string) (*draft, error) {
 	d := &draft{flags: f, file: &ditherv1.RunFile{}}
 	if specFile != "" {
 		var err error
@@ -112,13 +128,6 @@ func newDraft(f *runFlags, specFile string) (*draft, error) {
 	}
 	if err := f.checkTrainers(s.Shards); err != nil {
 		return nil, err
-	}
-	d.dir = f.out
-	if d.dir == "" {
-		d.dir = filepath.Join("runs", fmt.Sprintf("%s-%s-%s", s.Dataset.Name, s.Model.Name, time.Now().Format("20060102-150405")))
-	}
-	if _, err := os.Stat(d.dir); err == nil {
-		return nil, badInputf("the folder %s exists already and a run never writes over another; choose another --out, or go on with it by --resume %s", d.dir, d.dir)
 	}
 	return d, nil
 }
