@@ -94,7 +94,11 @@ func (s *Step) flops() float64 {
 	images := float64(o.Groups * o.N)
 	switch o.Kind {
 	case kernel.ConvForward, kernel.ConvDataGrad, kernel.ConvWeightGrad, kernel.ConvSquares:
-		return 2 * images * float64(o.C*o.K*o.R*o.R) * float64(o.OutH()*o.OutW())
+		sum := 2 * images * float64(o.C*o.K*o.R*o.R) * float64(o.OutH()*o.OutW())
+		if o.Beside == kernel.WeightGrad {
+			sum *= 2
+		}
+		return sum
 	case kernel.LinearForward, kernel.LinearDataGrad, kernel.LinearWeightGrad, kernel.LinearSquares:
 		return 2 * images * float64(o.C*o.K)
 	}
