@@ -22,8 +22,10 @@ demo: ## build, then train a teacher and a student on hand-written digits: two t
 	@began=$$SECONDS; $(MAKE) --no-print-directory build; echo "built bin/dither in $$((SECONDS - began)) s"
 	bin/dither run --dataset digits --model resnet8 --batch 32 --epochs 5 --lr 0.02 --augment none --teacher train --noise gaussian:sigma2=1 --trainers 2 --out $(DEMO_OUT) $(DEMO_FLAGS)
 
-test: ## run every test
+test: ## run every test, and those of the arithmetic in plain Go alone and as built for newer processors
 	go test -timeout 10m ./...
+	go test -timeout 10m -tags purego ./trainer/kernel/cpu/...
+	! grep -q -w avx2 /proc/cpuinfo 2>/dev/null || GOAMD64=v3 go test -timeout 10m ./trainer/kernel/cpu/... ./trainer/program ./noise/elementary
 
 check: ## check formatting, vet, staticcheck, the wire, generated code, modules and import arrows
 	@.ci/check

@@ -5,8 +5,11 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/dither-ml/dither/trainer/kernel/cpu"
 )
 
 // version is what `make build` says the source is: a tag, or a commit.
@@ -31,9 +34,11 @@ func versionString() string {
 }
 
 type versionResult struct {
-	Version  string `json:"version"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
+	Version    string   `json:"version"`
+	Go         string   `json:"go"`
+	Platform   string   `json:"platform"`
+	KernelSets []string `json:"kernel_sets"` // that this processor can run, the slowest first
+	Arithmetic string   `json:"arithmetic"`
 }
 
 func newVersionCommand(a *app) *cobra.Command {
@@ -43,9 +48,9 @@ func newVersionCommand(a *app) *cobra.Command {
 		Example: "  dither version --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r := versionResult{versionString(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+			r := versionResult{versionString(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, cpu.Available(), cpu.Arithmetic}
 			return a.result(r, func(w io.Writer) {
-				fmt.Fprintf(w, "dither %s (%s, %s)\n", r.Version, r.Go, r.Platform)
+				fmt.Fprintf(w, "dither %s (%s, %s)\nkernels %s, arithmetic %s\n", r.Version, r.Go, r.Platform, strings.Join(r.KernelSets, ", "), r.Arithmetic)
 			})
 		},
 	}

@@ -20,6 +20,14 @@ type Options struct {
 // Names are the kernel sets that there may be, the plainest first.
 func Names() []string { return []string{"generic", "avx2", "avx512"} }
 
+// Available are those of Names that this processor and this build have.
+func Available() (names []string) {
+	for _, v := range vector.Sets() {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
 type set struct {
 	pool *pool
 	v    *vector.Set
@@ -45,7 +53,7 @@ func New(o Options) (kernel.Set, error) {
 	case !slices.Contains(Names(), o.Kernels):
 		return nil, fmt.Errorf("there are no %q kernels; there are %s: %w", o.Kernels, strings.Join(Names(), ", "), kernel.ErrUnsupported)
 	case i < 0:
-		return nil, fmt.Errorf("this processor or this build has no %s kernels; it has %s; auto takes the fastest: %w", o.Kernels, names(sets), kernel.ErrUnsupported)
+		return nil, fmt.Errorf("this processor or this build has no %s kernels; it has %s; auto takes the fastest: %w", o.Kernels, strings.Join(Available(), ", "), kernel.ErrUnsupported)
 	}
 	return &set{newPool(o.Threads), sets[i]}, nil
 }
@@ -55,14 +63,6 @@ func (*set) Arithmetic() string       { return Arithmetic }
 func (*set) Traits() kernel.Traits    { return kernel.Traits{Block: lanes, Fuses: true} }
 func (*set) NewStream() kernel.Stream { return host.Stream[float32]{} }
 func (s *set) Close()                 { s.pool.close() }
-
-func names(sets []*vector.Set) string {
-	var all []string
-	for _, v := range sets {
-		all = append(all, v.Name)
-	}
-	return strings.Join(all, ", ")
-}
 
 func (*set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
 	m, err := host.Alloc[float32](t, n)

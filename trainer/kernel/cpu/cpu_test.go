@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/dither-ml/dither/trainer/kernel"
-	"github.com/dither-ml/dither/trainer/kernel/cpu/vector"
 	"github.com/dither-ml/dither/trainer/kernel/kerneltest"
 )
 
@@ -25,15 +24,6 @@ func open(t testing.TB, o Options) kernel.Set {
 	return s
 }
 
-// available are the kernel sets that this processor and this build have.
-func available() []string {
-	var out []string
-	for _, v := range vector.Sets() {
-		out = append(out, v.Name)
-	}
-	return out
-}
-
 // Every set passes the suite, and has the bits of plain Go on one thread and of every other set.
 func TestSuite(t *testing.T) {
 	set := open(t, Options{Threads: 2, Kernels: "generic"})
@@ -42,7 +32,7 @@ func TestSuite(t *testing.T) {
 	variant := func(name string, threads int) {
 		variants = append(variants, func() kernel.Set { return open(t, Options{Threads: threads, Kernels: name}) })
 	}
-	names := available()
+	names := Available()
 	for _, name := range names[1:] {
 		variant(name, 2)
 	}
@@ -55,7 +45,7 @@ func TestSuite(t *testing.T) {
 func TestTheFastestSetIsTaken(t *testing.T) {
 	set := threads(t, 1)
 	defer set.Close()
-	names := available()
+	names := Available()
 	if set.Name() != names[len(names)-1] {
 		t.Errorf("auto takes %s of %v", set.Name(), names)
 	}
@@ -64,7 +54,7 @@ func TestTheFastestSetIsTaken(t *testing.T) {
 func TestNewRefusesKernelsThatAreNotHere(t *testing.T) {
 	for _, name := range append([]string{"sse9"}, Names()...) {
 		set, err := New(Options{Threads: 1, Kernels: name})
-		switch here := slices.Contains(available(), name); {
+		switch here := slices.Contains(Available(), name); {
 		case here && err != nil:
 			t.Errorf("%s is here and refused: %v", name, err)
 		case !here && !errors.Is(err, kernel.ErrUnsupported):
@@ -80,7 +70,7 @@ var update = flag.Bool("update", false, "write the fingerprints of the arithmeti
 // The bits of cpu/2 are written down: a build that fuses products and sums, or a change of an order, shows here.
 func TestFingerprints(t *testing.T) {
 	const file = "testdata/cpu-2.txt"
-	for _, name := range available() {
+	for _, name := range Available() {
 		t.Run(name, func(t *testing.T) { fingerprints(t, open(t, Options{Threads: 2, Kernels: name}), file) })
 	}
 }
