@@ -5,6 +5,8 @@ var generic = Set{
 	Name:             "generic",
 	Multiply:         multiplyPositions,
 	Accumulate:       accumulatePositions,
+	Convolve:         convolve,
+	ConvolveGrad:     convolveGrad,
 	InputTiles:       inputTiles,
 	GradTiles:        gradTiles,
 	OutputTiles:      outputTiles,

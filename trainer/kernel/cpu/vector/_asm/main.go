@@ -24,6 +24,8 @@ func main() {
 	ConstraintExpr("!purego")
 	multiply()
 	accumulate()
+	convolve()
+	convolveGrad()
 	inputTiles()
 	gradTiles()
 	outputTiles()
