@@ -114,3 +114,36 @@ func BenchmarkLinear(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkMove gives the bytes that come and go, in billions a second of processor time, of what computes next to nothing.
+func BenchmarkMove(b *testing.B) {
+	for _, op := range []kernel.Op{
+		{Kind: kernel.View, C: 3, H: 32, W: 32, Pad: 4}, {Kind: kernel.View, C: 1, H: 28, W: 28},
+		{Kind: kernel.ShortcutForward, C: 16, H: 32, W: 32, K: 32, Stride: 2}, {Kind: kernel.ShortcutGrad, C: 16, H: 32, W: 32, K: 32, Stride: 2},
+		{Kind: kernel.ShortcutForward, C: 32, H: 16, W: 16, K: 64, Stride: 2}, {Kind: kernel.ShortcutGrad, C: 32, H: 16, W: 16, K: 64, Stride: 2},
+		{Kind: kernel.ShortcutForward, C: 24, H: 16, W: 16, K: 50, Stride: 2}, {Kind: kernel.ShortcutGrad, C: 24, H: 16, W: 16, K: 50, Stride: 2},
+		{Kind: kernel.PoolForward, C: 64, H: 8, W: 8}, {Kind: kernel.PoolGrad, C: 64, H: 8, W: 8},
+		{Kind: kernel.Flatten, C: 1, H: 28, W: 28}, {Kind: kernel.Unflatten, C: 1, H: 28, W: 28},
+		{Kind: kernel.Flatten, C: 64, H: 8, W: 8}, {Kind: kernel.Unflatten, C: 64, H: 8, W: 8},
+	} {
+		op.Groups, op.N, op.Block = 1, 64, lanes
+		bytes := 0
+		for _, a := range op.Args() {
+			bytes += a.Len() * map[kernel.Type]int{kernel.Real: 4, kernel.Byte: 1, kernel.Int: 4}[a.Type]
+		}
+		b.Run(op.String(), func(b *testing.B) {
+			set, err := New(Options{Threads: 1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer set.Close()
+			launch := launched(b, set, op)
+			launch()
+			start := processor()
+			for b.Loop() {
+				launch()
+			}
+			b.ReportMetric(float64(b.N)*float64(bytes)/1e9/(processor()-start), "GB/cpu-s")
+		})
+	}
+}
