@@ -63,30 +63,6 @@ func planLinearDataGrad(k *prepared) {
 		func(n int, row []float32) { copy(vectorOf(k.Real(2), n, k.C), row) })
 }
 
-// addOuter adds steps for out [rows][cols] per group = the sum over images of left [rows] times right [cols]: a chain over a block of images, then the tree.
-func (k *prepared) addOuter(left, right, rows, cols, out int) {
-	height, width := whole(rows), whole(cols)
-	parts := k.reserve(k.Groups * k.imageBlocks() * height * width)
-	scratch := blockImages * (height + width)
-	own := k.reserve(k.pool.threads * scratch)
-	shapes := make([]vector.Product, k.pool.threads)
-	k.add(k.Groups*k.imageBlocks(), k.Groups*k.N*height*width/8, func(worker, unit int) {
-		_, from, to := k.block(unit)
-		mine := k.workspace(own+worker*scratch, scratch)
-		v, q := mine[:blockImages*height], mine[blockImages*height:]
-		rowsOf(v, k.Real(left), rows, height, from, to, to-from)
-		rowsOf(q, k.Real(right), cols, width, from, to, to-from)
-		shape := &shapes[worker]
-		*shape = vector.Product{Positions: 1, Rows: height, Depth: to - from, Cols: width, LeftRow: height}
-		k.v.Accumulate(shape, &v[0], &q[0], &k.workspace(parts+unit*height*width, height*width)[0], &v[0], true)
-	})
-	k.addTree(parts, height*width, func(g int, sum []float32) {
-		for i := range rows {
-			copy(k.Part(out, g)[i*cols:][:cols], sum[i*width:])
-		}
-	})
-}
-
 func planLinearWeightGrad(k *prepared) { k.addOuter(1, 0, k.K, k.C, 2) }
 
 // planLinearBiasGrad adds up dy: a chain over a block of images, then the tree.
