@@ -123,16 +123,24 @@ func (r *reader) copyBordered(dst, row []float32, b bordered, g, n int) {
 	}
 }
 
-// scatter lays the first `valid` channels of n pixels of a block pitch elements apart. All of a block's are written where what lies behind is written later: by the next pixel, or by a block in front of this one.
+// scatter lays the first `valid` channels of n pixels of a block pitch elements apart. More of a block's are written where what lies behind is written later: by the next pixel, or by a block in front of this one.
 func scatter(dst, src []float32, pitch, valid, n int) {
-	whole := n
-	if valid < lanes {
-		whole = max(0, n-ceil(lanes, pitch))
+	const few = 4
+	i := 0
+	if valid <= few {
+		for last := n - ceil(few, pitch); i < last; i++ {
+			*(*[few]float32)(dst[i*pitch:]) = [few]float32(src[i*lanes:])
+		}
+	} else {
+		last := n
+		if valid < lanes {
+			last -= ceil(lanes, pitch)
+		}
+		for ; i < last; i++ {
+			*(*[lanes]float32)(dst[i*pitch:]) = [lanes]float32(src[i*lanes:])
+		}
 	}
-	for i := range whole {
-		*(*[lanes]float32)(dst[i*pitch:]) = [lanes]float32(src[i*lanes:])
-	}
-	for i := whole; i < n; i++ {
+	for ; i < n; i++ {
 		copy(dst[i*pitch:][:valid], src[i*lanes:])
 	}
 }

@@ -91,11 +91,11 @@ func (k *prepared) addWeightTree(parts, width, depth, outs, dw int) {
 			k.tree(all, width, 0, nb, (tap*depth+from)*outs, (tap*depth+to)*outs)
 		}
 		out := k.Part(dw, g)
-		for o := range k.K {
-			for c := from; c < to; c++ {
-				w := out[(o*k.C+c)*taps:][:taps]
-				for tap := range w {
-					w[tap] = all[(tap*depth+c)*outs+o]
+		for c := from; c < to; c++ {
+			for tap := range taps {
+				w := out[c*taps+tap:]
+				for o, v := range all[(tap*depth+c)*outs:][:k.K] {
+					w[o*k.C*taps] = v
 				}
 			}
 		}
