@@ -8,6 +8,7 @@ var avx2 = Set{
 	Accumulate:   accumulateAVX2,
 	Convolve:     convolveAVX2,
 	ConvolveGrad: convolveGradAVX2,
+	Transpose:    squares(8, transposeAVX2),
 	InputTiles:   inputTilesAVX2,
 	GradTiles:    gradTilesAVX2,
 	OutputTiles:  outputTilesAVX2,
@@ -46,6 +47,9 @@ func convolveAVX2(p *Window, x *float32, from, offsets *int, u, y *float32, to *
 
 //go:noescape
 func convolveGradAVX2(p *Window, x *float32, from, offsets *int, y, dw *float32, to *int)
+
+//go:noescape
+func transposeAVX2(dst *float32, to *int, src *float32, from *int, n int)
 
 //go:noescape
 func inputTilesAVX2(x *float32, row int, v *float32, position, tile, n int)

@@ -1560,6 +1560,99 @@ next2:
 	VZEROUPPER
 	RET
 
+// func transposeAVX2(dst *float32, to *int, src *float32, from *int, n int)
+// Requires: AVX
+TEXT ·transposeAVX2(SB), NOSPLIT, $0-40
+	MOVQ  dst+0(FP), AX
+	MOVQ  to+8(FP), CX
+	MOVQ  src+16(FP), DX
+	MOVQ  from+24(FP), BX
+	MOVQ  n+32(FP), SI
+	TESTQ SI, SI
+	JZ    done2
+
+loop1:
+	MOVQ       (BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y0
+	MOVQ       8(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y1
+	MOVQ       16(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y2
+	MOVQ       24(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y3
+	MOVQ       32(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y4
+	MOVQ       40(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y5
+	MOVQ       48(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y6
+	MOVQ       56(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKLPS  Y3, Y2, Y9
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKHPS  Y3, Y2, Y1
+	VUNPCKLPD  Y9, Y8, Y2
+	VUNPCKHPD  Y9, Y8, Y3
+	VUNPCKLPD  Y1, Y0, Y8
+	VUNPCKHPD  Y1, Y0, Y0
+	VUNPCKLPS  Y5, Y4, Y1
+	VUNPCKLPS  Y7, Y6, Y9
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKHPS  Y7, Y6, Y5
+	VUNPCKLPD  Y9, Y1, Y6
+	VUNPCKHPD  Y9, Y1, Y1
+	VUNPCKLPD  Y5, Y4, Y7
+	VUNPCKHPD  Y5, Y4, Y4
+	VPERM2F128 $0x20, Y6, Y2, Y5
+	VPERM2F128 $0x31, Y6, Y2, Y2
+	VPERM2F128 $0x20, Y1, Y3, Y6
+	VPERM2F128 $0x31, Y1, Y3, Y1
+	VPERM2F128 $0x20, Y7, Y8, Y3
+	VPERM2F128 $0x31, Y7, Y8, Y7
+	VPERM2F128 $0x20, Y4, Y0, Y8
+	VPERM2F128 $0x31, Y4, Y0, Y0
+	MOVQ       (CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y5, (DI)
+	MOVQ       8(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y6, (DI)
+	MOVQ       16(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y3, (DI)
+	MOVQ       24(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y8, (DI)
+	MOVQ       32(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y2, (DI)
+	MOVQ       40(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y1, (DI)
+	MOVQ       48(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y7, (DI)
+	MOVQ       56(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y0, (DI)
+	ADDQ       $+32, DX
+	ADDQ       $+64, CX
+	DECQ       SI
+	JNZ        loop1
+
+done2:
+	VZEROUPPER
+	RET
+
 // func inputTilesAVX2(x *float32, row int, v *float32, position int, tile int, n int)
 // Requires: AVX, FMA3
 TEXT ·inputTilesAVX2(SB), NOSPLIT, $0-48

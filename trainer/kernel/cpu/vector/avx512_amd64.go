@@ -8,6 +8,7 @@ var avx512 = Set{
 	Accumulate:   accumulateAVX512,
 	Convolve:     convolveAVX512,
 	ConvolveGrad: convolveGradAVX512,
+	Transpose:    squares(16, transposeAVX512),
 	InputTiles:   inputTilesAVX512,
 	GradTiles:    gradTilesAVX512,
 	OutputTiles:  outputTilesAVX512,
@@ -46,6 +47,9 @@ func convolveAVX512(p *Window, x *float32, from, offsets *int, u, y *float32, to
 
 //go:noescape
 func convolveGradAVX512(p *Window, x *float32, from, offsets *int, y, dw *float32, to *int)
+
+//go:noescape
+func transposeAVX512(dst *float32, to *int, src *float32, from *int, n int)
 
 //go:noescape
 func inputTilesAVX512(x *float32, row int, v *float32, position, tile, n int)

@@ -3180,6 +3180,187 @@ next26:
 	VZEROUPPER
 	RET
 
+// func transposeAVX512(dst *float32, to *int, src *float32, from *int, n int)
+// Requires: AVX, AVX512F
+TEXT ·transposeAVX512(SB), NOSPLIT, $0-40
+	MOVQ  dst+0(FP), AX
+	MOVQ  to+8(FP), CX
+	MOVQ  src+16(FP), DX
+	MOVQ  from+24(FP), BX
+	MOVQ  n+32(FP), SI
+	TESTQ SI, SI
+	JZ    done2
+
+loop1:
+	MOVQ       (BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z0
+	MOVQ       8(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z1
+	MOVQ       16(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z2
+	MOVQ       24(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z3
+	MOVQ       32(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z4
+	MOVQ       40(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z5
+	MOVQ       48(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z6
+	MOVQ       56(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z7
+	MOVQ       64(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z8
+	MOVQ       72(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z9
+	MOVQ       80(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z10
+	MOVQ       88(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z11
+	MOVQ       96(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z12
+	MOVQ       104(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z13
+	MOVQ       112(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z14
+	MOVQ       120(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Z15
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKLPS  Z3, Z2, Z17
+	VUNPCKHPS  Z1, Z0, Z0
+	VUNPCKHPS  Z3, Z2, Z1
+	VUNPCKLPD  Z17, Z16, Z2
+	VUNPCKHPD  Z17, Z16, Z3
+	VUNPCKLPD  Z1, Z0, Z16
+	VUNPCKHPD  Z1, Z0, Z0
+	VUNPCKLPS  Z5, Z4, Z1
+	VUNPCKLPS  Z7, Z6, Z17
+	VUNPCKHPS  Z5, Z4, Z4
+	VUNPCKHPS  Z7, Z6, Z5
+	VUNPCKLPD  Z17, Z1, Z6
+	VUNPCKHPD  Z17, Z1, Z1
+	VUNPCKLPD  Z5, Z4, Z7
+	VUNPCKHPD  Z5, Z4, Z4
+	VUNPCKLPS  Z9, Z8, Z5
+	VUNPCKLPS  Z11, Z10, Z17
+	VUNPCKHPS  Z9, Z8, Z8
+	VUNPCKHPS  Z11, Z10, Z9
+	VUNPCKLPD  Z17, Z5, Z10
+	VUNPCKHPD  Z17, Z5, Z5
+	VUNPCKLPD  Z9, Z8, Z11
+	VUNPCKHPD  Z9, Z8, Z8
+	VUNPCKLPS  Z13, Z12, Z9
+	VUNPCKLPS  Z15, Z14, Z17
+	VUNPCKHPS  Z13, Z12, Z12
+	VUNPCKHPS  Z15, Z14, Z13
+	VUNPCKLPD  Z17, Z9, Z14
+	VUNPCKHPD  Z17, Z9, Z9
+	VUNPCKLPD  Z13, Z12, Z15
+	VUNPCKHPD  Z13, Z12, Z12
+	VSHUFF32X4 $0x88, Z6, Z2, Z13
+	VSHUFF32X4 $0x88, Z14, Z10, Z17
+	VSHUFF32X4 $0x88, Z17, Z13, Z18
+	VSHUFF32X4 $0xdd, Z17, Z13, Z13
+	VSHUFF32X4 $0xdd, Z6, Z2, Z2
+	VSHUFF32X4 $0xdd, Z14, Z10, Z6
+	VSHUFF32X4 $0x88, Z6, Z2, Z10
+	VSHUFF32X4 $0xdd, Z6, Z2, Z2
+	VSHUFF32X4 $0x88, Z1, Z3, Z6
+	VSHUFF32X4 $0x88, Z9, Z5, Z14
+	VSHUFF32X4 $0x88, Z14, Z6, Z17
+	VSHUFF32X4 $0xdd, Z14, Z6, Z6
+	VSHUFF32X4 $0xdd, Z1, Z3, Z1
+	VSHUFF32X4 $0xdd, Z9, Z5, Z3
+	VSHUFF32X4 $0x88, Z3, Z1, Z5
+	VSHUFF32X4 $0xdd, Z3, Z1, Z1
+	VSHUFF32X4 $0x88, Z7, Z16, Z3
+	VSHUFF32X4 $0x88, Z15, Z11, Z9
+	VSHUFF32X4 $0x88, Z9, Z3, Z14
+	VSHUFF32X4 $0xdd, Z9, Z3, Z3
+	VSHUFF32X4 $0xdd, Z7, Z16, Z7
+	VSHUFF32X4 $0xdd, Z15, Z11, Z9
+	VSHUFF32X4 $0x88, Z9, Z7, Z11
+	VSHUFF32X4 $0xdd, Z9, Z7, Z7
+	VSHUFF32X4 $0x88, Z4, Z0, Z9
+	VSHUFF32X4 $0x88, Z12, Z8, Z15
+	VSHUFF32X4 $0x88, Z15, Z9, Z16
+	VSHUFF32X4 $0xdd, Z15, Z9, Z9
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	VSHUFF32X4 $0xdd, Z12, Z8, Z4
+	VSHUFF32X4 $0x88, Z4, Z0, Z8
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	MOVQ       (CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z18, (DI)
+	MOVQ       8(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z17, (DI)
+	MOVQ       16(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z14, (DI)
+	MOVQ       24(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z16, (DI)
+	MOVQ       32(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z10, (DI)
+	MOVQ       40(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z5, (DI)
+	MOVQ       48(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z11, (DI)
+	MOVQ       56(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z8, (DI)
+	MOVQ       64(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z13, (DI)
+	MOVQ       72(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z6, (DI)
+	MOVQ       80(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z3, (DI)
+	MOVQ       88(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z9, (DI)
+	MOVQ       96(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z2, (DI)
+	MOVQ       104(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z1, (DI)
+	MOVQ       112(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z7, (DI)
+	MOVQ       120(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Z0, (DI)
+	ADDQ       $+64, DX
+	ADDQ       $+128, CX
+	DECQ       SI
+	JNZ        loop1
+
+done2:
+	VZEROUPPER
+	RET
+
 // func inputTilesAVX512(x *float32, row int, v *float32, position int, tile int, n int)
 // Requires: AVX, AVX512F
 TEXT ·inputTilesAVX512(SB), NOSPLIT, $0-48

@@ -7,6 +7,7 @@ var generic = Set{
 	Accumulate:       accumulatePositions,
 	Convolve:         convolve,
 	ConvolveGrad:     convolveGrad,
+	Transpose:        transpose,
 	InputTiles:       inputTiles,
 	GradTiles:        gradTiles,
 	OutputTiles:      outputTiles,

@@ -55,6 +55,9 @@ type Set struct {
 	// ConvolveGrad: dw[i*Piece + k*Cols + j] goes on with its chain over t = 0..Pixels-1 of s = fma(x[from[t]+offsets[i]+k], y[to[t] + j/16*Block + j%16], s).
 	ConvolveGrad func(p *Window, x *float32, from, offsets *int, y, dw *float32, to *int)
 
+	// Transpose: dst[to[j]+i] = src[from[i]+j] for i < rows, j < cols. Fastest at multiples of 16.
+	Transpose func(dst *float32, to *int, src *float32, from *int, rows, cols int)
+
 	// The Winograd transforms of F(4x4, 3x3) (Lavin and Gray 2016) with the points 0, a, -a, b, -b, infinity for a = 3/4, b = 3/2: every entry of A and B is exact in float32, and
 	// the error is half of that with the points 1 and 2. Each is a one-dimensional transform of six, four or three vectors, applied down the columns (over rows i for
 	// each column j) and then along the rows of the result. Vectors are of Lanes; position (i, j) is i*6+j.

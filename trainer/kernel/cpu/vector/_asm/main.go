@@ -26,6 +26,7 @@ func main() {
 	accumulate()
 	convolve()
 	convolveGrad()
+	transpose()
 	inputTiles()
 	gradTiles()
 	outputTiles()
