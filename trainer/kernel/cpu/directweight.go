@@ -81,23 +81,20 @@ func (k *prepared) planDirectSquares(x, dy *reader, q int) {
 
 // addWeightTree adds the step that adds up the blocks' gradients, each of width elements, [R*R][depth][outs] in front, and lays the sum into argument dw, [K][C][R][R] per group.
 func (k *prepared) addWeightTree(parts, width, depth, outs, dw int) {
-	const run = 4 // channels of the input that a unit takes
+	const run = lanes // channels of the input that a unit takes
 	runs, taps, nb := ceil(k.C, run), k.R*k.R, k.imageBlocks()
-	k.add(k.Groups*runs, (nb+4)*k.Groups*width, func(_, unit int) {
+	var sources []int // of a run's elements of a filter
+	for i := range run * taps {
+		sources = append(sources, (i%taps*depth+i/taps)*outs)
+	}
+	filters := multiples(k.K, k.C*taps)
+	k.add(k.Groups*runs, nb*k.Groups*width/8, func(_, unit int) {
 		g, from := unit/runs, unit%runs*run
 		to := min(from+run, k.C)
 		all := k.workspace(parts+g*nb*width, nb*width)
 		for tap := range taps {
 			k.tree(all, width, 0, nb, (tap*depth+from)*outs, (tap*depth+to)*outs)
 		}
-		out := k.Part(dw, g)
-		for c := from; c < to; c++ {
-			for tap := range taps {
-				w := out[c*taps+tap:]
-				for o, v := range all[(tap*depth+c)*outs:][:k.K] {
-					w[o*k.C*taps] = v
-				}
-			}
-		}
+		k.v.Transpose(&k.Part(dw, g)[from*taps], &filters[0], &all[from*outs], &sources[0], (to-from)*taps, k.K)
 	})
 }

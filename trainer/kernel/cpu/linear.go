@@ -18,8 +18,8 @@ func rowsOf(dst, v []float32, width, pitch, from, to, rows int) {
 	}
 }
 
-// addProduct adds steps for out [M][cols] = argument x [M][depth] times the weights u [depth][cols], which pack lays into place, row by row (cols in whole vectors); finish gets each row.
-func (k *prepared) addProduct(x, depth, cols int, pack func(row []float32, i int), finish func(n int, row []float32)) {
+// addProduct adds steps for out [M][cols] = argument x [M][depth] times the weights u [depth][cols], of which pack lays the rows [from, to) into place (cols in whole vectors, what is behind them cleared); finish gets each row.
+func (k *prepared) addProduct(x, depth, cols int, pack func(u []float32, width, from, to int), finish func(n int, row []float32)) {
 	width := whole(cols)
 	u := k.reserve(depth * width)
 	m := k.Groups * k.N
@@ -27,11 +27,12 @@ func (k *prepared) addProduct(x, depth, cols int, pack func(row []float32, i int
 	own := k.reserve(k.pool.threads * scratch)
 	shapes := make([]vector.Product, k.pool.threads)
 	k.add(ceil(depth, lanes), depth*width, func(_, unit int) {
-		for i := unit * lanes; i < min((unit+1)*lanes, depth); i++ {
-			row := k.workspace(u+i*width, width)
-			clear(row[cols:])
-			pack(row, i)
+		from, to := unit*lanes, min((unit+1)*lanes, depth)
+		rows := k.workspace(u+from*width, (to-from)*width)
+		for i := range to - from {
+			clear(rows[i*width:][cols:width])
 		}
+		pack(rows, width, from, to)
 	})
 	k.add(ceil(m, linearRows), m*depth*width/8, func(worker, unit int) {
 		from := unit * linearRows
@@ -51,16 +52,27 @@ func (k *prepared) addProduct(x, depth, cols int, pack func(row []float32, i int
 func vectorOf(v []float32, n, width int) []float32 { return v[n*width : (n+1)*width] }
 
 func planLinearForward(k *prepared) {
-	k.addProduct(0, k.C, k.K, func(row []float32, c int) {
-		for o := range k.K {
-			row[o] = k.Real(1)[o*k.C+c]
-		}
+	sources, targets := multiples(k.K, k.C), multiples(lanes, whole(k.K))
+	k.addProduct(0, k.C, k.K, func(u []float32, _, from, to int) {
+		k.v.Transpose(&u[0], &targets[0], &k.Real(1)[from], &sources[0], k.K, to-from)
 	}, func(n int, row []float32) { k.v.Add(&vectorOf(k.Real(3), n, k.K)[0], &row[0], &k.Real(2)[0], k.K) })
 }
 
+// multiples are n multiples of step, from 0 on: places for vector.Transpose.
+func multiples(n, step int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i * step
+	}
+	return all
+}
+
 func planLinearDataGrad(k *prepared) {
-	k.addProduct(0, k.K, k.C, func(row []float32, o int) { copy(row, vectorOf(k.Real(1), o, k.C)) },
-		func(n int, row []float32) { copy(vectorOf(k.Real(2), n, k.C), row) })
+	k.addProduct(0, k.K, k.C, func(u []float32, width, from, to int) {
+		for o := from; o < to; o++ {
+			copy(u[(o-from)*width:], vectorOf(k.Real(1), o, k.C))
+		}
+	}, func(n int, row []float32) { copy(vectorOf(k.Real(2), n, k.C), row) })
 }
 
 func planLinearWeightGrad(k *prepared) { k.addOuter(1, 0, k.K, k.C, 2) }

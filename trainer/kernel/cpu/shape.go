@@ -39,35 +39,26 @@ func planView(k *prepared) {
 	})
 }
 
-// eachChannel calls run for every channel of image n with the places of its first pixel in an activation and of its plane in plain [C][H*W].
-func (k *prepared) eachChannel(n int, run func(blocked, plain int)) {
-	a := k.input()
-	for ch := range k.C {
-		run(n*a.image()+ch/lanes*a.plane()+ch%lanes, (n*k.C+ch)*k.H*k.W)
-	}
-}
+// An activation and plain [C][H*W] are each other's transposes, a block of channels at a time.
 
 func planFlatten(k *prepared) {
-	k.addBlocks(k.Len(), func(_, _, n int) {
-		k.eachChannel(n, func(blocked, plain int) {
-			y, x := k.Real(1)[plain:][:k.H*k.W], k.Real(0)[blocked:]
-			for i := range y {
-				y[i] = x[i*lanes]
-			}
-		})
+	a, plane := k.input(), k.H*k.W
+	pixels, channels := multiples(plane, lanes), multiples(lanes, plane)
+	k.addBlocks(k.Len()/8, func(_, _, n int) {
+		for block := range a.blocks() {
+			k.v.Transpose(&k.Real(1)[(n*k.C+block*lanes)*plane], &channels[0], k.planeOf(0, n, block), &pixels[0], plane, min(lanes, k.C-block*lanes))
+		}
 	})
 }
 
 func planUnflatten(k *prepared) {
-	a := k.input()
-	k.addBlocks(k.Len(), func(_, _, n int) {
+	a, plane := k.input(), k.H*k.W
+	pixels, channels := multiples(plane, lanes), multiples(lanes, plane)
+	k.addBlocks(k.Len()/8, func(_, _, n int) {
 		clear(k.Real(1)[n*a.image():][:a.image()])
-		k.eachChannel(n, func(blocked, plain int) {
-			dx := k.Real(1)[blocked:]
-			for i, v := range k.Real(0)[plain:][:k.H*k.W] {
-				dx[i*lanes] = v
-			}
-		})
+		for block := range a.blocks() {
+			k.v.Transpose(k.planeOf(1, n, block), &pixels[0], &k.Real(0)[(n*k.C+block*lanes)*plane], &channels[0], min(lanes, k.C-block*lanes), plane)
+		}
 	})
 }
 
