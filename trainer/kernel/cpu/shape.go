@@ -89,10 +89,7 @@ func copyPixels(dst []float32, to int, src []float32, from, channels, n int) {
 		}
 	default:
 		for i := range n {
-			d, s := dst[i*to:][:channels], src[i*from:][:channels]
-			for l, v := range s {
-				d[l] = v
-			}
+			copy(dst[i*to:][:channels], src[i*from:])
 		}
 	}
 }
