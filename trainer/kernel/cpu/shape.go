@@ -15,22 +15,20 @@ func planView(k *prepared) {
 		geometry := k.Int(1)[3*n : 3*n+3]
 		dy, dx, flip := int(geometry[0])-k.Pad, int(geometry[1])-k.Pad, geometry[2] != 0
 		image := k.Real(4)[n*a.image():][:a.image()]
-		clear(image)
-		left, right := max(0, -dx), min(k.W, k.W-dx) // the columns that lie in the source
+		left := max(0, -dx)
+		right := max(left, min(k.W, k.W-dx)) // the columns that lie in the source
 		at, step := left*lanes, lanes
 		if flip {
 			at, step = (k.W-1-left)*lanes, -lanes
 		}
-		if left >= right {
-			return
-		}
-		for ch := range k.C {
-			table := (*[shades]float32)(k.workspace(tables+ch*shades, shades))
-			to := image[ch/lanes*a.plane()+ch%lanes:]
-			for row := max(0, -dy); row < min(k.H, k.H-dy); row++ {
-				from := k.Byte(0)[((n*k.C+ch)*k.H+row+dy)*k.W:][left+dx : right+dx]
-				i := row*a.row() + at
-				for _, pixel := range from {
+		for row := range k.H { // all channels of a row, so that it is fetched once
+			for block := range a.blocks() {
+				clear(image[block*a.plane()+row*a.row():][:a.row()])
+			}
+			for ch := 0; ch < k.C && row+dy >= 0 && row+dy < k.H && left < right; ch++ {
+				table := (*[shades]float32)(k.workspace(tables+ch*shades, shades))
+				to, i := image[ch/lanes*a.plane()+row*a.row()+ch%lanes:], at
+				for _, pixel := range k.Byte(0)[((n*k.C+ch)*k.H+row+dy)*k.W:][left+dx : right+dx] {
 					to[i] = table[pixel]
 					i += step
 				}
