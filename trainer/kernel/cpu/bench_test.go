@@ -47,36 +47,103 @@ func launched(b testing.TB, set kernel.Set, op kernel.Op) func() {
 	return func() { k.Launch(s, args) }
 }
 
-// BenchmarkConv gives multiply-adds a second of processor time and of the wall's, in billions, of ResNet-20's convolutions.
+// measure launches op, and gives the operations (a multiplication and an addition count two, a convolution as a direct one) in billions a second of processor time and of the wall's.
+func measure(b *testing.B, threads int, op kernel.Op, operations int) {
+	b.Helper()
+	b.Run(fmt.Sprintf("%v/threads=%d", op, threads), func(b *testing.B) {
+		set, err := New(Options{Threads: threads})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer set.Close()
+		launch := launched(b, set, op)
+		launch()
+		start := processor()
+		for b.Loop() {
+			launch()
+		}
+		total := float64(b.N) * float64(operations) / 1e9
+		b.ReportMetric(total/(processor()-start), "GFLOP/cpu-s")
+		b.ReportMetric(total/b.Elapsed().Seconds(), "GFLOP/s")
+	})
+}
+
+var threadCounts = []int{1, 2}
+
+// BenchmarkConv is the convolutions of ResNet-20, then shapes beside them: other windows and strides, channels that don't fill their blocks, batches that don't fill theirs.
 func BenchmarkConv(b *testing.B) {
-	shapes := []kernel.Op{
-		{C: 3, H: 32, W: 32, K: 16, R: 3, Stride: 1},
-		{C: 16, H: 32, W: 32, K: 16, R: 3, Stride: 1},
-		{C: 16, H: 32, W: 32, K: 32, R: 3, Stride: 2},
-		{C: 32, H: 16, W: 16, K: 32, R: 3, Stride: 1},
-		{C: 64, H: 8, W: 8, K: 64, R: 3, Stride: 1},
-	}
-	for _, threads := range []int{1, 2} {
-		for _, op := range shapes {
+	for _, op := range []kernel.Op{
+		{N: 64, C: 3, H: 32, W: 32, K: 16, R: 3, Stride: 1},
+		{N: 64, C: 16, H: 32, W: 32, K: 16, R: 3, Stride: 1},
+		{N: 64, C: 16, H: 32, W: 32, K: 32, R: 3, Stride: 2},
+		{N: 64, C: 32, H: 16, W: 16, K: 32, R: 3, Stride: 1},
+		{N: 64, C: 32, H: 16, W: 16, K: 64, R: 3, Stride: 2},
+		{N: 64, C: 64, H: 8, W: 8, K: 64, R: 3, Stride: 1},
+		{N: 64, C: 1, H: 28, W: 28, K: 32, R: 5, Stride: 1},
+		{N: 64, C: 32, H: 14, W: 14, K: 64, R: 5, Stride: 1},
+		{N: 64, C: 64, H: 16, W: 16, K: 64, R: 1, Stride: 1},
+		{N: 64, C: 256, H: 8, W: 8, K: 64, R: 1, Stride: 1},
+		{N: 64, C: 64, H: 16, W: 16, K: 128, R: 1, Stride: 2},
+		{N: 64, C: 24, H: 24, W: 24, K: 24, R: 3, Stride: 1},
+		{N: 64, C: 24, H: 24, W: 24, K: 24, R: 5, Stride: 1},
+		{N: 64, C: 24, H: 24, W: 24, K: 48, R: 3, Stride: 2},
+		{N: 64, C: 100, H: 12, W: 12, K: 100, R: 3, Stride: 1},
+		{N: 64, C: 100, H: 12, W: 12, K: 100, R: 1, Stride: 1},
+		{N: 7, C: 32, H: 16, W: 16, K: 64, R: 3, Stride: 2},
+		{N: 50, C: 32, H: 16, W: 16, K: 64, R: 3, Stride: 2},
+	} {
+		for _, threads := range threadCounts {
 			for _, kind := range []kernel.Kind{kernel.ConvForward, kernel.ConvDataGrad, kernel.ConvWeightGrad, kernel.ConvSquares} {
-				op.Kind, op.Groups, op.N = kind, 1, 64
-				b.Run(fmt.Sprintf("%v/%dx%dx%d-%d-s%d/threads=%d", kind, op.C, op.H, op.W, op.K, op.Stride, threads), func(b *testing.B) {
-					set, err := New(Options{Threads: threads})
-					if err != nil {
-						b.Fatal(err)
-					}
-					defer set.Close()
-					launch := launched(b, set, op)
-					launch()
-					start := processor()
-					for b.Loop() {
-						launch()
-					}
-					macs := float64(b.N) * float64(op.Groups*op.N*op.OutH()*op.OutW()*op.K*op.C*op.R*op.R) / 1e9
-					b.ReportMetric(macs/(processor()-start), "GMAC/cpu-s")
-					b.ReportMetric(macs/b.Elapsed().Seconds(), "GMAC/s")
-				})
+				op.Kind, op.Groups, op.Block = kind, 1, lanes
+				measure(b, threads, op, 2*op.N*op.OutH()*op.OutW()*op.K*op.C*op.R*op.R)
 			}
 		}
+	}
+}
+
+// BenchmarkLinear is the layers of multilayer perceptrons.
+func BenchmarkLinear(b *testing.B) {
+	for _, op := range []kernel.Op{
+		{N: 64, C: 784, K: 512}, {N: 64, C: 512, K: 512}, {N: 64, C: 512, K: 10}, {N: 64, C: 100, K: 100}, {N: 7, C: 512, K: 512}, {N: 50, C: 512, K: 512}, {N: 512, C: 512, K: 512},
+	} {
+		for _, threads := range threadCounts {
+			for _, kind := range []kernel.Kind{kernel.LinearForward, kernel.LinearDataGrad, kernel.LinearWeightGrad} {
+				op.Kind, op.Groups, op.H, op.W = kind, 1, 1, 1
+				measure(b, threads, op, 2*op.N*op.K*op.C)
+			}
+		}
+	}
+}
+
+// BenchmarkMove gives the bytes that come and go, in billions a second of processor time, of what computes next to nothing.
+func BenchmarkMove(b *testing.B) {
+	for _, op := range []kernel.Op{
+		{Kind: kernel.View, C: 3, H: 32, W: 32, Pad: 4}, {Kind: kernel.View, C: 1, H: 28, W: 28},
+		{Kind: kernel.ShortcutForward, C: 16, H: 32, W: 32, K: 32, Stride: 2}, {Kind: kernel.ShortcutGrad, C: 16, H: 32, W: 32, K: 32, Stride: 2},
+		{Kind: kernel.ShortcutForward, C: 32, H: 16, W: 16, K: 64, Stride: 2}, {Kind: kernel.ShortcutGrad, C: 32, H: 16, W: 16, K: 64, Stride: 2},
+		{Kind: kernel.ShortcutForward, C: 24, H: 16, W: 16, K: 50, Stride: 2}, {Kind: kernel.ShortcutGrad, C: 24, H: 16, W: 16, K: 50, Stride: 2},
+		{Kind: kernel.PoolForward, C: 64, H: 8, W: 8}, {Kind: kernel.PoolGrad, C: 64, H: 8, W: 8},
+		{Kind: kernel.Flatten, C: 1, H: 28, W: 28}, {Kind: kernel.Unflatten, C: 1, H: 28, W: 28},
+		{Kind: kernel.Flatten, C: 64, H: 8, W: 8}, {Kind: kernel.Unflatten, C: 64, H: 8, W: 8},
+	} {
+		op.Groups, op.N, op.Block = 1, 64, lanes
+		bytes := 0
+		for _, a := range op.Args() {
+			bytes += a.Len() * map[kernel.Type]int{kernel.Real: 4, kernel.Byte: 1, kernel.Int: 4}[a.Type]
+		}
+		b.Run(op.String(), func(b *testing.B) {
+			set, err := New(Options{Threads: 1})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer set.Close()
+			launch := launched(b, set, op)
+			launch()
+			start := processor()
+			for b.Loop() {
+				launch()
+			}
+			b.ReportMetric(float64(b.N)*float64(bytes)/1e9/(processor()-start), "GB/cpu-s")
+		})
 	}
 }

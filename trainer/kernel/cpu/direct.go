@@ -1,24 +1,24 @@
 package cpu
 
-import "github.com/dither-ml/dither/trainer/kernel/cpu/vector"
+import (
+	"unsafe"
 
-// A convolution that Winograd's filtering does not fit is a product: a row of terms for every output pixel, gathered from a bordered copy of the image, times the weights [terms][out].
+	"github.com/dither-ml/dither/trainer/kernel/cpu/vector"
+)
 
-// directPixels is the output pixels gathered at a time: their rows stay in the nearest caches.
-const directPixels = 32
+// A convolution that Winograd's filtering does not fit reads its terms from a bordered copy of the image, where a row of the window lies side by side, and multiplies them by the weights [terms][out].
 
 // direct is a forward pass or a data gradient.
 type direct struct {
 	*prepared
 	source   *reader
 	out      *writer
-	bordered activation
+	bordered bordered
 	phases   []phase
 	weights  []int // of each phase, its place in the workspace
-	own      int   // worker 0's scratch: the bordered copy, rows of terms, rows of results
+	own      int   // worker 0's scratch: the bordered copy, a row of the source
 	scratch  int
-	most     int // terms of the longest chain
-	products []vector.Product
+	windows  []vector.Window
 }
 
 // planDirect plans a pass; the weights are argument w.
@@ -34,28 +34,27 @@ func (k *prepared) planDirect(source *reader, out *writer, w int) {
 	work := 0
 	for i := range d.phases {
 		p := &d.phases[i]
-		terms := p.terms(source.activation)
-		d.weights = append(d.weights, k.reserve(terms*out.padded()))
-		d.most = max(d.most, terms)
-		work += terms * len(p.at) * out.padded()
-		if terms > 0 {
-			k.add(len(p.window), terms*out.padded(), func(_, tap int) { d.pack(i, tap, w) })
+		size := p.terms() * out.padded()
+		d.weights = append(d.weights, k.reserve(size))
+		work += size * p.pixels
+		if size > 0 {
+			k.add(len(p.taps), size, func(_, tap int) { d.pack(i, tap, w) })
 		}
 	}
-	d.scratch = d.bordered.image() + directPixels*(whole(d.most)+out.padded()) + lanes
+	d.scratch = whole(d.bordered.size()) + source.row()
 	d.own = k.reserve(k.pool.threads * d.scratch)
-	d.products = make([]vector.Product, k.pool.threads)
+	d.windows = make([]vector.Window, k.pool.threads)
 	k.add(k.Groups*k.imageBlocks(), k.Groups*k.N*work, d.block)
 	out.finish()
 }
 
 // pack lays the weights of a tap of a phase as [source channels][out].
 func (d *direct) pack(phase, tap, w int) {
-	p, depth, outs := &d.phases[phase], d.source.depth(), d.out.padded()
-	u := d.workspace(d.weights[phase], p.terms(d.source.activation)*outs)[tap*depth*outs:][:depth*outs]
+	p, depth, outs := &d.phases[phase], d.source.channels, d.out.padded()
+	u := d.workspace(d.weights[phase]+tap*depth*outs, depth*outs)
 	clear(u)
 	weights := d.Real(w)
-	from, in, out := p.window[tap], d.R*d.R, d.C*d.R*d.R // in, out: strides of w along the source's and the output's channels
+	from, in, out := p.taps[tap], d.R*d.R, d.C*d.R*d.R // in, out: strides of w along the source's and the output's channels
 	if !d.forward() {
 		in, out = out, in
 	}
@@ -70,12 +69,13 @@ func (d *direct) pack(phase, tap, w int) {
 func (d *direct) block(worker, unit int) {
 	g, from, to := d.prepared.block(unit)
 	scratch := d.workspace(d.own+worker*d.scratch, d.scratch)
+	image, row := scratch[:d.bordered.size()], scratch[whole(d.bordered.size()):]
 	d.out.begin(unit)
-	clear(scratch[:d.bordered.image()])
+	clear(image)
 	for n := from; n < to; n++ {
-		d.source.copyBordered(scratch, d.bordered, g, n)
+		d.source.copyBordered(image, row, d.bordered, g, n)
 		for i := range d.phases {
-			d.pixels(worker, scratch, i, n)
+			d.pixels(worker, image, i, n)
 		}
 		for block := range d.out.activation.blocks() {
 			d.out.rows(worker, g, n, block, 0, d.out.h)
@@ -84,41 +84,10 @@ func (d *direct) block(worker, unit int) {
 	}
 }
 
-// copyBordered fills the inside of the bordered copy of image n.
-func (r *reader) copyBordered(dst []float32, bordered activation, g, n int) {
-	pad := (bordered.h - r.h) / 2
-	for block := range r.blocks() {
-		r.rows(dst[block*bordered.plane()+pad*bordered.row()+pad*lanes:], bordered.row(), g, n, block, 0, r.h)
-	}
-}
-
-// pixels computes the pixels of a phase of image n.
-func (d *direct) pixels(worker int, scratch []float32, i, n int) {
-	p, outs := &d.phases[i], d.out.padded()
-	terms := p.terms(d.source.activation)
-	y := d.Real(d.out.y)[n*d.out.image():][:d.out.image()]
-	rows := scratch[d.bordered.image():][:directPixels*whole(d.most)+lanes]
-	sums := scratch[d.bordered.image()+len(rows):][:directPixels*outs]
-	if terms == 0 {
-		clear(sums)
-	}
-	for from := 0; from < len(p.at); from += directPixels {
-		to := min(from+directPixels, len(p.at))
-		if terms > 0 {
-			p.gather(rows, scratch, d.bordered, whole(terms), from, to)
-			shape := &d.products[worker]
-			*shape = vector.Product{Positions: 1, Rows: eight(to - from), Depth: terms, Cols: outs, LeftRow: whole(terms)}
-			u := d.workspace(d.weights[i], terms*outs)
-			if whole := d.forward() && outs == lanes && (to-from)%8 == 0; whole { // the result's rows are y's pixels
-				d.v.Multiply(shape, &rows[0], &u[0], &y[p.to[from]], nil, nil)
-				continue
-			}
-			d.v.Multiply(shape, &rows[0], &u[0], &sums[0], nil, nil)
-		}
-		for j, at := range p.to[from:to] {
-			for block := range d.out.activation.blocks() {
-				*(*[lanes]float32)(y[block*d.out.plane()+at:]) = [lanes]float32(sums[j*outs+block*lanes:])
-			}
-		}
-	}
+// pixels computes the pixels of a phase of image n: zeros where it has no terms.
+func (d *direct) pixels(worker int, image []float32, i, n int) {
+	p, window := &d.phases[i], &d.windows[worker]
+	y := &d.Real(d.out.y)[n*d.out.image()]
+	*window = vector.Window{Pixels: len(p.at), Pieces: len(p.offsets), Depth: p.depth, Cols: d.out.padded(), Block: d.out.plane()}
+	d.v.Convolve(window, &image[0], &p.at[0], unsafe.SliceData(p.offsets), unsafe.SliceData(d.workspace(d.weights[i], p.terms()*d.out.padded())), y, &p.to[0])
 }

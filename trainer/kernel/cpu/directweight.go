@@ -2,70 +2,58 @@ package cpu
 
 import "github.com/dither-ml/dither/trainer/kernel/cpu/vector"
 
-// directWeight is a weight gradient as a product: rows of terms, as in direct, turned over, times dy; one chain over the pixels of a block of images.
+// together is the pixels of a gradient whose rows of x and dy stay in the nearest cache while every tile of chains meets them.
+const together = 128
+
+// directWeight is a weight gradient: one chain over the pixels of a block of images, of terms of x, as in direct, times dy.
 type directWeight struct {
 	*prepared
 	x, dy    *reader
-	bordered activation // of x's copy
+	bordered bordered // x's copy
 	phase    phase
-	terms    int // in whole vectors
-	own      int // worker 0's scratch: copies of x and dy, rows of terms, rows of dy
+	depth    int // rows of the gradient that a tap has
+	own      int // worker 0's scratch: copies of x and dy, a row of x
 	scratch  int
-	products []vector.Product
+	windows  []vector.Window
 }
 
 func (k *prepared) newDirectWeight(x, dy *reader) *directWeight {
-	d := &directWeight{prepared: k, x: x, dy: dy, products: make([]vector.Product, k.pool.threads)}
-	d.bordered, d.phase = k.forwardShape()
-	d.terms = whole(d.phase.terms(x.activation))
-	d.scratch = d.bordered.image() + dy.image() + directPixels*(d.terms+dy.padded()) + lanes
+	d := &directWeight{prepared: k, x: x, dy: dy, depth: x.depth(), windows: make([]vector.Window, k.pool.threads)}
+	d.bordered, d.phase = k.weightShape(d.depth)
+	d.scratch = whole(d.bordered.size()) + x.row()
+	if !dy.plain() {
+		d.scratch += dy.image()
+	}
 	return d
 }
 
-// width is the elements of a gradient [terms][K], in whole vectors.
-func (d *directWeight) width() int { return d.terms * d.dy.padded() }
+// width is the elements of a gradient [R*R][depth][K], K in whole blocks.
+func (d *directWeight) width() int { return d.R * d.R * d.depth * d.dy.padded() }
 
 func (d *directWeight) work() int { return d.Groups * d.N * d.dy.h * d.dy.w * d.width() }
 
 // gradient writes the gradient of images [from, to) of dy, of group g, to dw.
 func (d *directWeight) gradient(worker, g, from, to int, dw []float32) {
 	scratch := d.workspace(d.own+worker*d.scratch, d.scratch)
-	cut := func(n int) (piece []float32) { piece, scratch = scratch[:n], scratch[n:]; return piece }
-	x, dy, rows, right := cut(d.bordered.image()), cut(d.dy.image()), cut(directPixels*d.terms+lanes), cut(directPixels*d.dy.padded())
+	x, rest := scratch[:d.bordered.size()], scratch[whole(d.bordered.size()):]
+	row, dy := rest[:d.x.row()], rest[d.x.row():]
 	clear(x)
-	clear(rows)
-	shape, outs := &d.products[worker], d.dy.padded()
-	first := true
+	clear(dw)
+	p, window := &d.phase, &d.windows[worker]
+	*window = vector.Window{Pieces: len(p.offsets), Depth: p.depth, Cols: d.dy.padded(), Block: d.dy.plane(), Piece: len(dw) / len(p.offsets)}
 	for n := from; n < to; n++ {
-		d.x.copyBordered(x, d.bordered, g, n)
+		d.x.copyBordered(x, row, d.bordered, g, n)
 		image := dy
 		if d.dy.plain() {
 			image = d.Real(d.dy.first)[n*d.dy.image():]
-		}
-		for block := 0; block < d.dy.blocks() && !d.dy.plain(); block++ {
-			d.dy.rows(dy[block*d.dy.plane():], d.dy.row(), g, n, block, 0, d.dy.h)
-		}
-		for pixel := 0; pixel < len(d.phase.at); pixel += directPixels {
-			end := min(pixel+directPixels, len(d.phase.at))
-			d.phase.gather(rows, x, d.bordered, d.terms, pixel, end)
-			q := &image[pixel*lanes]
-			if outs > lanes {
-				d.interleave(right, image, pixel, end)
-				q = &right[0]
+		} else {
+			for block := range d.dy.blocks() {
+				d.dy.rows(dy[block*d.dy.plane():], d.dy.row(), g, n, block, 0, d.dy.h)
 			}
-			*shape = vector.Product{Positions: 1, Rows: d.terms, Depth: end - pixel, Cols: outs, LeftRow: d.terms}
-			d.v.Accumulate(shape, &rows[0], q, &dw[0], nil, first)
-			first = false
 		}
-	}
-}
-
-// interleave lays pixels [from, to) of dy in rows of all channels.
-func (d *directWeight) interleave(dst, dy []float32, from, to int) {
-	outs := d.dy.padded()
-	for block := range d.dy.blocks() {
-		for i, src := 0, dy[block*d.dy.plane():]; i < to-from; i++ {
-			*(*[lanes]float32)(dst[i*outs+block*lanes:]) = [lanes]float32(src[(from+i)*lanes:])
+		for pixel := 0; pixel < p.pixels; pixel += together {
+			window.Pixels = min(together, p.pixels-pixel)
+			d.v.ConvolveGrad(window, &x[0], &p.at[pixel], &p.offsets[0], &image[0], &dw[0], &p.to[pixel])
 		}
 	}
 }
@@ -93,23 +81,20 @@ func (k *prepared) planDirectSquares(x, dy *reader, q int) {
 
 // addWeightTree adds the step that adds up the blocks' gradients, each of width elements, [R*R][depth][outs] in front, and lays the sum into argument dw, [K][C][R][R] per group.
 func (k *prepared) addWeightTree(parts, width, depth, outs, dw int) {
-	const run = 4 // channels of the input that a unit takes
+	const run = lanes // channels of the input that a unit takes
 	runs, taps, nb := ceil(k.C, run), k.R*k.R, k.imageBlocks()
-	k.add(k.Groups*runs, (nb+4)*k.Groups*width, func(_, unit int) {
+	var sources []int // of a run's elements of a filter
+	for i := range run * taps {
+		sources = append(sources, (i%taps*depth+i/taps)*outs)
+	}
+	filters := multiples(k.K, k.C*taps)
+	k.add(k.Groups*runs, nb*k.Groups*width/8, func(_, unit int) {
 		g, from := unit/runs, unit%runs*run
 		to := min(from+run, k.C)
 		all := k.workspace(parts+g*nb*width, nb*width)
 		for tap := range taps {
 			k.tree(all, width, 0, nb, (tap*depth+from)*outs, (tap*depth+to)*outs)
 		}
-		out := k.Part(dw, g)
-		for o := range k.K {
-			for c := from; c < to; c++ {
-				w := out[(o*k.C+c)*taps:][:taps]
-				for tap := range w {
-					w[tap] = all[(tap*depth+c)*outs+o]
-				}
-			}
-		}
+		k.v.Transpose(&k.Part(dw, g)[from*taps], &filters[0], &all[from*outs], &sources[0], (to-from)*taps, k.K)
 	})
 }

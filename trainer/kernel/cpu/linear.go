@@ -18,8 +18,8 @@ func rowsOf(dst, v []float32, width, pitch, from, to, rows int) {
 	}
 }
 
-// addProduct adds steps for out [M][cols] = argument x [M][depth] times the weights u [depth][cols], which pack lays into place, row by row (cols in whole vectors); finish gets each row.
-func (k *prepared) addProduct(x, depth, cols int, pack func(row []float32, i int), finish func(n int, row []float32)) {
+// addProduct adds steps for out [M][cols] = argument x [M][depth] times the weights u [depth][cols], of which pack lays the rows [from, to) into place (cols in whole vectors, what is behind them cleared); finish gets each row.
+func (k *prepared) addProduct(x, depth, cols int, pack func(u []float32, width, from, to int), finish func(n int, row []float32)) {
 	width := whole(cols)
 	u := k.reserve(depth * width)
 	m := k.Groups * k.N
@@ -27,11 +27,12 @@ func (k *prepared) addProduct(x, depth, cols int, pack func(row []float32, i int
 	own := k.reserve(k.pool.threads * scratch)
 	shapes := make([]vector.Product, k.pool.threads)
 	k.add(ceil(depth, lanes), depth*width, func(_, unit int) {
-		for i := unit * lanes; i < min((unit+1)*lanes, depth); i++ {
-			row := k.workspace(u+i*width, width)
-			clear(row[cols:])
-			pack(row, i)
+		from, to := unit*lanes, min((unit+1)*lanes, depth)
+		rows := k.workspace(u+from*width, (to-from)*width)
+		for i := range to - from {
+			clear(rows[i*width:][cols:width])
 		}
+		pack(rows, width, from, to)
 	})
 	k.add(ceil(m, linearRows), m*depth*width/8, func(worker, unit int) {
 		from := unit * linearRows
@@ -51,40 +52,27 @@ func (k *prepared) addProduct(x, depth, cols int, pack func(row []float32, i int
 func vectorOf(v []float32, n, width int) []float32 { return v[n*width : (n+1)*width] }
 
 func planLinearForward(k *prepared) {
-	k.addProduct(0, k.C, k.K, func(row []float32, c int) {
-		for o := range k.K {
-			row[o] = k.Real(1)[o*k.C+c]
-		}
+	sources, targets := multiples(k.K, k.C), multiples(lanes, whole(k.K))
+	k.addProduct(0, k.C, k.K, func(u []float32, _, from, to int) {
+		k.v.Transpose(&u[0], &targets[0], &k.Real(1)[from], &sources[0], k.K, to-from)
 	}, func(n int, row []float32) { k.v.Add(&vectorOf(k.Real(3), n, k.K)[0], &row[0], &k.Real(2)[0], k.K) })
 }
 
-func planLinearDataGrad(k *prepared) {
-	k.addProduct(0, k.K, k.C, func(row []float32, o int) { copy(row, vectorOf(k.Real(1), o, k.C)) },
-		func(n int, row []float32) { copy(vectorOf(k.Real(2), n, k.C), row) })
+// multiples are n multiples of step, from 0 on: places for vector.Transpose.
+func multiples(n, step int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i * step
+	}
+	return all
 }
 
-// addOuter adds steps for out [rows][cols] per group = the sum over images of left [rows] times right [cols]: a chain over a block of images, then the tree.
-func (k *prepared) addOuter(left, right, rows, cols, out int) {
-	height, width := whole(rows), whole(cols)
-	parts := k.reserve(k.Groups * k.imageBlocks() * height * width)
-	scratch := blockImages * (height + width)
-	own := k.reserve(k.pool.threads * scratch)
-	shapes := make([]vector.Product, k.pool.threads)
-	k.add(k.Groups*k.imageBlocks(), k.Groups*k.N*height*width/8, func(worker, unit int) {
-		_, from, to := k.block(unit)
-		mine := k.workspace(own+worker*scratch, scratch)
-		v, q := mine[:blockImages*height], mine[blockImages*height:]
-		rowsOf(v, k.Real(left), rows, height, from, to, to-from)
-		rowsOf(q, k.Real(right), cols, width, from, to, to-from)
-		shape := &shapes[worker]
-		*shape = vector.Product{Positions: 1, Rows: height, Depth: to - from, Cols: width, LeftRow: height}
-		k.v.Accumulate(shape, &v[0], &q[0], &k.workspace(parts+unit*height*width, height*width)[0], nil, true)
-	})
-	k.addTree(parts, height*width, func(g int, sum []float32) {
-		for i := range rows {
-			copy(k.Part(out, g)[i*cols:][:cols], sum[i*width:])
+func planLinearDataGrad(k *prepared) {
+	k.addProduct(0, k.K, k.C, func(u []float32, width, from, to int) {
+		for o := from; o < to; o++ {
+			copy(u[(o-from)*width:], vectorOf(k.Real(1), o, k.C))
 		}
-	})
+	}, func(n int, row []float32) { copy(vectorOf(k.Real(2), n, k.C), row) })
 }
 
 func planLinearWeightGrad(k *prepared) { k.addOuter(1, 0, k.K, k.C, 2) }

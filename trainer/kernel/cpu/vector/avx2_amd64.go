@@ -3,12 +3,15 @@
 package vector
 
 var avx2 = Set{
-	Name:        "avx2",
-	Multiply:    multiplyAVX2,
-	Accumulate:  accumulateAVX2,
-	InputTiles:  inputTilesAVX2,
-	GradTiles:   gradTilesAVX2,
-	OutputTiles: outputTilesAVX2,
+	Name:         "avx2",
+	Multiply:     multiplyAVX2,
+	Accumulate:   accumulateAVX2,
+	Convolve:     convolveAVX2,
+	ConvolveGrad: convolveGradAVX2,
+	Transpose:    squares(8, transposeAVX2),
+	InputTiles:   inputTilesAVX2,
+	GradTiles:    gradTilesAVX2,
+	OutputTiles:  outputTilesAVX2,
 	WeightTiles: func(w *float32, lane, lanes int, flip bool, step int, u *float32, position, next, n int) {
 		if lanes < Lanes {
 			generic.WeightTiles(w, lane, lanes, flip, step, u, position, next, n)
@@ -38,6 +41,15 @@ func multiplyAVX2(p *Product, v, u, m *float32, ahead *uintptr, write *float32)
 
 //go:noescape
 func accumulateAVX2(p *Product, v, q, s *float32, ahead *uintptr, first bool)
+
+//go:noescape
+func convolveAVX2(p *Window, x *float32, from, offsets *int, u, y *float32, to *int)
+
+//go:noescape
+func convolveGradAVX2(p *Window, x *float32, from, offsets *int, y, dw *float32, to *int)
+
+//go:noescape
+func transposeAVX2(dst *float32, to *int, src *float32, from *int, n int)
 
 //go:noescape
 func inputTilesAVX2(x *float32, row int, v *float32, position, tile, n int)

@@ -1087,6 +1087,590 @@ last2:
 	VZEROUPPER
 	RET
 
+// func convolveAVX2(p *int, x *float32, from *int, offsets *int, u *float32, y *float32, to *int)
+// Requires: AVX, FMA3
+TEXT ·convolveAVX2(SB), NOSPLIT, $88-56
+	MOVQ u+32(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ y+40(FP), AX
+	MOVQ AX, 16(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 24(AX), AX
+	SHLQ $0x02, AX
+	MOVQ AX, (SP)
+	MOVQ p+0(FP), CX
+	MOVQ 32(CX), CX
+	SHLQ $0x02, CX
+	MOVQ p+0(FP), DX
+	MOVQ 16(DX), DX
+	MOVQ DX, BX
+	ANDQ $0x03, BX
+	MOVQ BX, 80(SP)
+	SHRQ $0x02, DX
+	MOVQ DX, 72(SP)
+
+columns1:
+	CMPQ (SP), $+64
+	JLT  next2
+	MOVQ p+0(FP), DX
+	MOVQ (DX), DX
+	MOVQ DX, 24(SP)
+	MOVQ from+16(FP), DX
+	MOVQ DX, 48(SP)
+	MOVQ to+48(FP), DX
+	MOVQ DX, 56(SP)
+
+pixels3:
+	CMPQ   24(SP), $+0
+	JLE    done4
+	MOVQ   x+8(FP), BX
+	MOVQ   48(SP), DX
+	MOVQ   (DX), SI
+	LEAQ   (BX)(SI*4), SI
+	MOVQ   8(DX), DI
+	LEAQ   (BX)(DI*4), DI
+	MOVQ   16(DX), R8
+	LEAQ   (BX)(R8*4), R8
+	MOVQ   24(DX), DX
+	LEAQ   (BX)(DX*4), DX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   8(SP), BX
+	MOVQ   offsets+24(FP), R9
+	MOVQ   R9, 64(SP)
+	MOVQ   p+0(FP), R9
+	MOVQ   8(R9), R9
+	MOVQ   R9, 32(SP)
+
+pieces5:
+	CMPQ  32(SP), $+0
+	JEQ   done6
+	MOVQ  64(SP), R9
+	MOVQ  (R9), R9
+	SHLQ  $0x02, R9
+	MOVQ  72(SP), R10
+	TESTQ R10, R10
+	JZ    done8
+
+loop7:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (SI)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (DI)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R8)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DX)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         AX, BX
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS 4(SI)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(DI)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 4(R8)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 4(DX)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         AX, BX
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS 8(SI)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 8(DI)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(R8)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 8(DX)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         AX, BX
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS 12(SI)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 12(DI)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 12(R8)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(DX)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         AX, BX
+	ADDQ         $+16, R9
+	DECQ         R10
+	JNZ          loop7
+
+done8:
+	MOVQ  80(SP), R10
+	TESTQ R10, R10
+	JZ    done10
+
+loop9:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      32(BX), Y9
+	VBROADCASTSS (SI)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (DI)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (R8)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DX)(R9*1), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         AX, BX
+	ADDQ         $+4, R9
+	DECQ         R10
+	JNZ          loop9
+
+done10:
+	ADDQ $+8, 64(SP)
+	DECQ 32(SP)
+	JMP  pieces5
+
+done6:
+	MOVQ    56(SP), DX
+	MOVQ    16(SP), BX
+	MOVQ    (DX), SI
+	LEAQ    (BX)(SI*4), SI
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	MOVQ    8(DX), SI
+	LEAQ    (BX)(SI*4), SI
+	VMOVUPS Y2, (SI)
+	VMOVUPS Y3, 32(SI)
+	MOVQ    16(DX), SI
+	LEAQ    (BX)(SI*4), SI
+	VMOVUPS Y4, (SI)
+	VMOVUPS Y5, 32(SI)
+	MOVQ    24(DX), DX
+	LEAQ    (BX)(DX*4), DX
+	VMOVUPS Y6, (DX)
+	VMOVUPS Y7, 32(DX)
+	ADDQ    $+32, 48(SP)
+	ADDQ    $+32, 56(SP)
+	SUBQ    $+4, 24(SP)
+	JMP     pixels3
+
+done4:
+	ADDQ $+64, 8(SP)
+	ADDQ CX, 16(SP)
+	SUBQ $+64, (SP)
+	JMP  columns1
+
+next2:
+	VZEROUPPER
+	RET
+
+// func convolveGradAVX2(p *int, x *float32, from *int, offsets *int, y *float32, dw *float32, to *int)
+// Requires: AVX, FMA3
+TEXT ·convolveGradAVX2(SB), NOSPLIT, $88-56
+	MOVQ dw+40(FP), AX
+	MOVQ AX, 8(SP)
+	MOVQ y+32(FP), AX
+	MOVQ AX, 16(SP)
+	MOVQ p+0(FP), AX
+	MOVQ 24(AX), AX
+	SHLQ $0x02, AX
+	MOVQ AX, (SP)
+	MOVQ p+0(FP), CX
+	MOVQ 32(CX), CX
+	SHLQ $0x02, CX
+
+columns1:
+	CMPQ (SP), $+64
+	JLT  next2
+	MOVQ p+0(FP), DX
+	MOVQ 8(DX), DX
+	MOVQ DX, 32(SP)
+	MOVQ offsets+24(FP), DX
+	MOVQ DX, 64(SP)
+	MOVQ 8(SP), DX
+
+pieces3:
+	CMPQ 32(SP), $+0
+	JEQ  done4
+	MOVQ 64(SP), BX
+	MOVQ x+8(FP), SI
+	MOVQ (BX), BX
+	LEAQ (SI)(BX*4), BX
+	MOVQ DX, SI
+	MOVQ p+0(FP), DI
+	MOVQ 16(DI), DI
+	MOVQ DI, 40(SP)
+
+below5:
+	CMPQ    40(SP), $+6
+	JLT     lower6
+	MOVQ    SI, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	ADDQ    AX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	ADDQ    AX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	ADDQ    AX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	ADDQ    AX, DI
+	VMOVUPS (DI), Y8
+	VMOVUPS 32(DI), Y9
+	ADDQ    AX, DI
+	VMOVUPS (DI), Y10
+	VMOVUPS 32(DI), Y11
+	ADDQ    AX, DI
+	MOVQ    from+16(FP), DI
+	MOVQ    to+48(FP), R8
+	MOVQ    16(SP), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    (R10), R10
+	TESTQ   R10, R10
+	JZ      done8
+
+loop7:
+	MOVQ         (DI), R11
+	LEAQ         (BX)(R11*4), R11
+	MOVQ         (R8), R12
+	LEAQ         (R9)(R12*4), R12
+	ADDQ         $+8, DI
+	ADDQ         $+8, R8
+	VMOVUPS      (R12), Y12
+	VMOVUPS      32(R12), Y13
+	VBROADCASTSS (R11), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 4(R11), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 8(R11), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 12(R11), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 16(R11), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 20(R11), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	DECQ         R10
+	JNZ          loop7
+
+done8:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	ADDQ    AX, SI
+	VMOVUPS Y2, (SI)
+	VMOVUPS Y3, 32(SI)
+	ADDQ    AX, SI
+	VMOVUPS Y4, (SI)
+	VMOVUPS Y5, 32(SI)
+	ADDQ    AX, SI
+	VMOVUPS Y6, (SI)
+	VMOVUPS Y7, 32(SI)
+	ADDQ    AX, SI
+	VMOVUPS Y8, (SI)
+	VMOVUPS Y9, 32(SI)
+	ADDQ    AX, SI
+	VMOVUPS Y10, (SI)
+	VMOVUPS Y11, 32(SI)
+	ADDQ    AX, SI
+	ADDQ    $+24, BX
+	SUBQ    $+6, 40(SP)
+	JMP     below5
+
+lower6:
+below9:
+	CMPQ    40(SP), $+4
+	JLT     lower10
+	MOVQ    SI, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	ADDQ    AX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	ADDQ    AX, DI
+	VMOVUPS (DI), Y4
+	VMOVUPS 32(DI), Y5
+	ADDQ    AX, DI
+	VMOVUPS (DI), Y6
+	VMOVUPS 32(DI), Y7
+	ADDQ    AX, DI
+	MOVQ    from+16(FP), DI
+	MOVQ    to+48(FP), R8
+	MOVQ    16(SP), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    (R10), R10
+	TESTQ   R10, R10
+	JZ      done12
+
+loop11:
+	MOVQ         (DI), R11
+	LEAQ         (BX)(R11*4), R11
+	MOVQ         (R8), R12
+	LEAQ         (R9)(R12*4), R12
+	ADDQ         $+8, DI
+	ADDQ         $+8, R8
+	VMOVUPS      (R12), Y8
+	VMOVUPS      32(R12), Y9
+	VBROADCASTSS (R11), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 4(R11), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 8(R11), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 12(R11), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	DECQ         R10
+	JNZ          loop11
+
+done12:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	ADDQ    AX, SI
+	VMOVUPS Y2, (SI)
+	VMOVUPS Y3, 32(SI)
+	ADDQ    AX, SI
+	VMOVUPS Y4, (SI)
+	VMOVUPS Y5, 32(SI)
+	ADDQ    AX, SI
+	VMOVUPS Y6, (SI)
+	VMOVUPS Y7, 32(SI)
+	ADDQ    AX, SI
+	ADDQ    $+16, BX
+	SUBQ    $+4, 40(SP)
+	JMP     below9
+
+lower10:
+below13:
+	CMPQ    40(SP), $+2
+	JLT     lower14
+	MOVQ    SI, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	ADDQ    AX, DI
+	VMOVUPS (DI), Y2
+	VMOVUPS 32(DI), Y3
+	ADDQ    AX, DI
+	MOVQ    from+16(FP), DI
+	MOVQ    to+48(FP), R8
+	MOVQ    16(SP), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    (R10), R10
+	TESTQ   R10, R10
+	JZ      done16
+
+loop15:
+	MOVQ         (DI), R11
+	LEAQ         (BX)(R11*4), R11
+	MOVQ         (R8), R12
+	LEAQ         (R9)(R12*4), R12
+	ADDQ         $+8, DI
+	ADDQ         $+8, R8
+	VMOVUPS      (R12), Y4
+	VMOVUPS      32(R12), Y5
+	VBROADCASTSS (R11), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS 4(R11), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	DECQ         R10
+	JNZ          loop15
+
+done16:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	ADDQ    AX, SI
+	VMOVUPS Y2, (SI)
+	VMOVUPS Y3, 32(SI)
+	ADDQ    AX, SI
+	ADDQ    $+8, BX
+	SUBQ    $+2, 40(SP)
+	JMP     below13
+
+lower14:
+below17:
+	CMPQ    40(SP), $+1
+	JLT     lower18
+	MOVQ    SI, DI
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	ADDQ    AX, DI
+	MOVQ    from+16(FP), DI
+	MOVQ    to+48(FP), R8
+	MOVQ    16(SP), R9
+	MOVQ    p+0(FP), R10
+	MOVQ    (R10), R10
+	TESTQ   R10, R10
+	JZ      done20
+
+loop19:
+	MOVQ         (DI), R11
+	LEAQ         (BX)(R11*4), R11
+	MOVQ         (R8), R12
+	LEAQ         (R9)(R12*4), R12
+	ADDQ         $+8, DI
+	ADDQ         $+8, R8
+	VMOVUPS      (R12), Y2
+	VMOVUPS      32(R12), Y3
+	VBROADCASTSS (R11), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	DECQ         R10
+	JNZ          loop19
+
+done20:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y1, 32(SI)
+	ADDQ    AX, SI
+	ADDQ    $+4, BX
+	SUBQ    $+1, 40(SP)
+	JMP     below17
+
+lower18:
+	MOVQ p+0(FP), BX
+	MOVQ 40(BX), BX
+	LEAQ (DX)(BX*4), DX
+	ADDQ $+8, 64(SP)
+	DECQ 32(SP)
+	JMP  pieces3
+
+done4:
+	ADDQ $+64, 8(SP)
+	ADDQ CX, 16(SP)
+	SUBQ $+64, (SP)
+	JMP  columns1
+
+next2:
+	VZEROUPPER
+	RET
+
+// func transposeAVX2(dst *float32, to *int, src *float32, from *int, n int)
+// Requires: AVX
+TEXT ·transposeAVX2(SB), NOSPLIT, $0-40
+	MOVQ  dst+0(FP), AX
+	MOVQ  to+8(FP), CX
+	MOVQ  src+16(FP), DX
+	MOVQ  from+24(FP), BX
+	MOVQ  n+32(FP), SI
+	TESTQ SI, SI
+	JZ    done2
+
+loop1:
+	MOVQ       (BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y0
+	MOVQ       8(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y1
+	MOVQ       16(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y2
+	MOVQ       24(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y3
+	MOVQ       32(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y4
+	MOVQ       40(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y5
+	MOVQ       48(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y6
+	MOVQ       56(BX), DI
+	LEAQ       (DX)(DI*4), DI
+	VMOVUPS    (DI), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKLPS  Y3, Y2, Y9
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKHPS  Y3, Y2, Y1
+	VUNPCKLPD  Y9, Y8, Y2
+	VUNPCKHPD  Y9, Y8, Y3
+	VUNPCKLPD  Y1, Y0, Y8
+	VUNPCKHPD  Y1, Y0, Y0
+	VUNPCKLPS  Y5, Y4, Y1
+	VUNPCKLPS  Y7, Y6, Y9
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKHPS  Y7, Y6, Y5
+	VUNPCKLPD  Y9, Y1, Y6
+	VUNPCKHPD  Y9, Y1, Y1
+	VUNPCKLPD  Y5, Y4, Y7
+	VUNPCKHPD  Y5, Y4, Y4
+	VPERM2F128 $0x20, Y6, Y2, Y5
+	VPERM2F128 $0x31, Y6, Y2, Y2
+	VPERM2F128 $0x20, Y1, Y3, Y6
+	VPERM2F128 $0x31, Y1, Y3, Y1
+	VPERM2F128 $0x20, Y7, Y8, Y3
+	VPERM2F128 $0x31, Y7, Y8, Y7
+	VPERM2F128 $0x20, Y4, Y0, Y8
+	VPERM2F128 $0x31, Y4, Y0, Y0
+	MOVQ       (CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y5, (DI)
+	MOVQ       8(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y6, (DI)
+	MOVQ       16(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y3, (DI)
+	MOVQ       24(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y8, (DI)
+	MOVQ       32(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y2, (DI)
+	MOVQ       40(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y1, (DI)
+	MOVQ       48(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y7, (DI)
+	MOVQ       56(CX), DI
+	LEAQ       (AX)(DI*4), DI
+	VMOVUPS    Y0, (DI)
+	ADDQ       $+32, DX
+	ADDQ       $+64, CX
+	DECQ       SI
+	JNZ        loop1
+
+done2:
+	VZEROUPPER
+	RET
+
 // func inputTilesAVX2(x *float32, row int, v *float32, position int, tile int, n int)
 // Requires: AVX, FMA3
 TEXT ·inputTilesAVX2(SB), NOSPLIT, $0-48

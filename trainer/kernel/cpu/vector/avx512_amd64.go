@@ -3,12 +3,15 @@
 package vector
 
 var avx512 = Set{
-	Name:        "avx512",
-	Multiply:    multiplyAVX512,
-	Accumulate:  accumulateAVX512,
-	InputTiles:  inputTilesAVX512,
-	GradTiles:   gradTilesAVX512,
-	OutputTiles: outputTilesAVX512,
+	Name:         "avx512",
+	Multiply:     multiplyAVX512,
+	Accumulate:   accumulateAVX512,
+	Convolve:     convolveAVX512,
+	ConvolveGrad: convolveGradAVX512,
+	Transpose:    squares(16, transposeAVX512),
+	InputTiles:   inputTilesAVX512,
+	GradTiles:    gradTilesAVX512,
+	OutputTiles:  outputTilesAVX512,
 	WeightTiles: func(w *float32, lane, lanes int, flip bool, step int, u *float32, position, next, n int) {
 		if lanes < Lanes {
 			generic.WeightTiles(w, lane, lanes, flip, step, u, position, next, n)
@@ -38,6 +41,15 @@ func multiplyAVX512(p *Product, v, u, m *float32, ahead *uintptr, write *float32
 
 //go:noescape
 func accumulateAVX512(p *Product, v, q, s *float32, ahead *uintptr, first bool)
+
+//go:noescape
+func convolveAVX512(p *Window, x *float32, from, offsets *int, u, y *float32, to *int)
+
+//go:noescape
+func convolveGradAVX512(p *Window, x *float32, from, offsets *int, y, dw *float32, to *int)
+
+//go:noescape
+func transposeAVX512(dst *float32, to *int, src *float32, from *int, n int)
 
 //go:noescape
 func inputTilesAVX512(x *float32, row int, v *float32, position, tile, n int)

@@ -27,6 +27,17 @@ type Product struct {
 	ReadLines, WriteLines int
 }
 
+// Window is the shape of a Convolve or a ConvolveGrad: pixels of y, each of which meets the same window of x. Both find their pixels by lists: pixel t begins at from[t] in x and at to[t] in y,
+// and the window's i-th piece offsets[i] behind the former.
+type Window struct {
+	Pixels int // of y; a multiple of 8 for Convolve, where a pixel may be given again
+	Pieces int // of the window
+	Depth  int // terms of a piece, side by side in x
+	Cols   int // channels of y; a multiple of 16
+	Block  int // distance in y between a pixel's blocks of 16 channels
+	Piece  int // distance in ConvolveGrad's result between pieces
+}
+
 // Set is the primitives of one instruction set.
 type Set struct {
 	Name string // "generic", "avx2" or "avx512"
@@ -37,6 +48,15 @@ type Set struct {
 	// Accumulate: s[p][i][j] = chain over t = 0..Depth-1 of s = fma(v[p][t][i], q[p][t][j], s), from +0 if first, else from s as it is. v has Depth rows of Rows
 	// (LeftRow apart).
 	Accumulate func(p *Product, v, q, s *float32, ahead *uintptr, first bool)
+
+	// Convolve: y[to[t] + j/16*Block + j%16] = chain over i = 0..Pieces-1, then k = 0..Depth-1 of s = fma(x[from[t]+offsets[i]+k], u[i*Depth+k][j], s) from s = +0. u has Cols columns.
+	Convolve func(p *Window, x *float32, from, offsets *int, u, y *float32, to *int)
+
+	// ConvolveGrad: dw[i*Piece + k*Cols + j] goes on with its chain over t = 0..Pixels-1 of s = fma(x[from[t]+offsets[i]+k], y[to[t] + j/16*Block + j%16], s).
+	ConvolveGrad func(p *Window, x *float32, from, offsets *int, y, dw *float32, to *int)
+
+	// Transpose: dst[to[j]+i] = src[from[i]+j] for i < rows, j < cols. Fastest at multiples of 16.
+	Transpose func(dst *float32, to *int, src *float32, from *int, rows, cols int)
 
 	// The Winograd transforms of F(4x4, 3x3) (Lavin and Gray 2016) with the points 0, a, -a, b, -b, infinity for a = 3/4, b = 3/2: every entry of A and B is exact in float32, and
 	// the error is half of that with the points 1 and 2. Each is a one-dimensional transform of six, four or three vectors, applied down the columns (over rows i for
