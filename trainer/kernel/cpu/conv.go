@@ -41,13 +41,17 @@ func planConvWeightGrad(k *prepared) {
 }
 
 func planConvSquares(k *prepared) {
-	x, next := k.newReader(k.Input, k.input(), 0, k.Repeats())
+	x, next := k.newReader(k.Input, k.input(), 0, 1)
 	dy, next := k.newReader(k.Before, k.output(), next, 1)
-	if k.winogradFits() {
+	switch {
+	case k.ghostFits():
+		k.planGhostSquares(x, dy, next)
+	case k.winogradFits():
 		k.planWinogradSquares(x, dy, next)
-		return
+	default:
+		x.repeat = k.Repeats()
+		k.planDirectSquares(x, dy, next)
 	}
-	k.planDirectSquares(x, dy, next)
 }
 
 // addSquares adds a step that computes each image's gradient, of width elements, and adds its squares to argument q. They are summed as vector.Sums does, lanes at last by halves.
