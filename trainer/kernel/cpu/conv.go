@@ -49,21 +49,6 @@ func planConvSquares(k *prepared) {
 	case k.winogradFits():
 		k.planWinogradSquares(x, dy, next)
 	default:
-		x.repeat = k.Repeats()
 		k.planDirectSquares(x, dy, next)
 	}
-}
-
-// addSquares adds a step that computes each image's gradient, of width elements, and adds its squares to argument q. They are summed as vector.Sums does, lanes at last by halves.
-func (k *prepared) addSquares(work, place, width, q int, gradient func(worker, g, n int, dw []float32)) {
-	own := k.reserve(k.pool.threads * 9 * lanes)
-	k.addBlocks(work, func(worker, g, n int) {
-		dw := k.workspace(place+worker*width, width)
-		gradient(worker, g, n, dw)
-		acc := k.workspace(own+worker*9*lanes, 9*lanes)
-		clear(acc)
-		k.v.Sums(&dw[0], &acc[8*lanes], &acc[0], width/lanes)
-		k.total(acc[:8*lanes])
-		k.Real(q)[n] += byHalves(acc[4*lanes : 5*lanes])
-	})
 }
