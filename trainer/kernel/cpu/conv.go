@@ -52,3 +52,8 @@ func planConvSquares(k *prepared) {
 		k.planDirectSquares(x, dy, next)
 	}
 }
+
+// addSquares adds a step that adds the squares of the gradient of each image of dy to argument q. An image is a unit: there are few of them when there are many functions.
+func (k *prepared) addSquares(q, work int, squares func(worker, g, n int) float32) {
+	k.add(k.Groups*k.N, k.Groups*k.N*work, func(worker, n int) { k.Real(q)[n] += squares(worker, n/k.N, n) })
+}

@@ -25,12 +25,12 @@ func (k *prepared) planDirectSquares(x, dy *reader, q int) {
 	for range k.pool.threads {
 		d.products = append(d.products, p)
 	}
-	images, passes := k.Groups*k.N/k.Repeats(), k.Groups*k.N
+	images := k.Groups * k.N / k.Repeats()
 	d.rows = k.reserve(images * d.size())
 	d.scratch = max(d.bordered.image(), dy.plane()+d.terms*lanes+9*lanes)
 	d.own = k.reserve(k.pool.threads * d.scratch)
 	k.add(images, images*p.Depth*d.terms, d.gather)
-	k.addBlocks(passes*p.Depth*d.terms*dy.padded(), func(worker, g, n int) { k.Real(q)[n] += d.squares(worker, g, n) })
+	k.addSquares(q, p.Depth*d.terms*dy.padded(), d.squares)
 }
 
 func (d *directSquares) size() int { return len(d.phase.at)*d.terms + lanes }

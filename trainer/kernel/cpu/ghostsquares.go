@@ -38,14 +38,12 @@ func (k *prepared) planGhostSquares(x, dy *reader, q int) {
 	s := &ghostSquares{prepared: k, x: x, dy: dy, products: make([]vector.Product, k.pool.threads)}
 	s.bordered, s.phase = k.forwardShape()
 	s.terms, s.pixels = s.phase.terms(x.activation), whole(len(s.phase.at))
-	images, passes := k.Groups*k.N/k.Repeats(), k.Groups*k.N
+	images := k.Groups * k.N / k.Repeats()
 	s.grams = k.reserve(images * s.pixels * s.pixels)
 	s.scratch = max(s.bordered.image()+s.terms*s.pixels, dy.image()+dy.blocks()*s.pixels*lanes+9*lanes)
 	s.own = k.reserve(k.pool.threads * s.scratch)
 	k.add(images, images*s.pixels*s.pixels*s.terms, s.image)
-	k.addBlocks(passes*s.pixels*s.pixels*dy.padded(), func(worker, g, n int) {
-		k.Real(q)[n] += max(0, s.squares(worker, g, n)) // which rounding could bring below
-	})
+	k.addSquares(q, s.pixels*s.pixels*dy.padded(), s.squares)
 }
 
 func (s *ghostSquares) gram(image int) []float32 {
@@ -109,5 +107,5 @@ func (s *ghostSquares) squares(worker, g, n int) float32 {
 		s.v.GradSums(&y[block*s.dy.plane()], &product[block*s.pixels*lanes], &acc[8*lanes], &acc[0], pixels)
 	}
 	s.total(acc[:8*lanes])
-	return byHalves(acc[4*lanes : 5*lanes])
+	return max(0, byHalves(acc[4*lanes:5*lanes])) // rounding could bring it below
 }

@@ -26,12 +26,12 @@ func (k *prepared) planWinogradSquares(x, dy *reader, q int) {
 	for range k.pool.threads {
 		w.products = append(w.products, p)
 	}
-	images, passes := k.Groups*k.N/k.Repeats(), k.Groups*k.N
+	images := k.Groups * k.N / k.Repeats()
 	w.tiled = k.reserve(images * positions * p.LeftPosition)
 	w.scratch = max(w.bordered.image(), w.band()+positions*(p.RightPosition+p.OutPosition)+k.R*k.R*lanes*lanes+9*lanes)
 	w.own = k.reserve(k.pool.threads * w.scratch)
 	k.add(images, images*k.H*k.W*c, w.transformImage)
-	k.addBlocks(passes*dy.h*dy.w*c*dy.padded(), func(worker, g, n int) { k.Real(q)[n] += w.squares(worker, g, n) })
+	k.addSquares(q, dy.h*dy.w*c*dy.padded(), w.squares)
 }
 
 // band is the elements of a row of tiles of a block of dy.
