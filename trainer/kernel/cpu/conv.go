@@ -52,25 +52,19 @@ func planConvWeightGrad(k *prepared) {
 }
 
 func planConvSquares(k *prepared) {
-	x, next := k.newReader(k.Input, k.input(), 0, k.Repeats())
+	x, next := k.newReader(k.Input, k.input(), 0, 1)
 	dy, next := k.newReader(k.Before, k.output(), next, 1)
-	if k.winogradFits() {
+	switch {
+	case k.ghostFits():
+		k.planGhostSquares(x, dy, next)
+	case k.winogradFits():
 		k.planWinogradSquares(x, dy, next)
-		return
+	default:
+		k.planDirectSquares(x, dy, next)
 	}
-	k.planDirectSquares(x, dy, next)
 }
 
-// addSquares adds a step that computes each image's gradient, of width elements, and adds its squares to argument q. They are summed as vector.Sums does, lanes at last by halves.
-func (k *prepared) addSquares(work, place, width, q int, gradient func(worker, g, n int, dw []float32)) {
-	own := k.reserve(k.pool.threads * 9 * lanes)
-	k.addBlocks(work, func(worker, g, n int) {
-		dw := k.workspace(place+worker*width, width)
-		gradient(worker, g, n, dw)
-		acc := k.workspace(own+worker*9*lanes, 9*lanes)
-		clear(acc)
-		k.v.Sums(&dw[0], &acc[8*lanes], &acc[0], width/lanes)
-		k.total(acc[:8*lanes])
-		k.Real(q)[n] += byHalves(acc[4*lanes : 5*lanes])
-	})
+// addSquares adds a step that adds the squares of the gradient of each image of dy to argument q. An image is a unit: there are few of them when there are many functions.
+func (k *prepared) addSquares(q, work int, squares func(worker, g, n int) float32) {
+	k.add(k.Groups*k.N, k.Groups*k.N*work, func(worker, n int) { k.Real(q)[n] += squares(worker, n/k.N, n) })
 }

@@ -71,14 +71,6 @@ func (k *prepared) planDirectWeight(x, dy *reader, dw int) {
 	k.addWeightTree(parts, width, x.depth(), dy.padded(), dw)
 }
 
-// planDirectSquares plans ConvSquares.
-func (k *prepared) planDirectSquares(x, dy *reader, q int) {
-	d := k.newDirectWeight(x, dy)
-	dw := k.reserve(k.pool.threads * d.width())
-	d.own = k.reserve(k.pool.threads * d.scratch)
-	k.addSquares(d.work(), dw, d.width(), q, func(worker, g, n int, dw []float32) { d.gradient(worker, g, n, n+1, dw) })
-}
-
 // addWeightTree adds the step that adds up the blocks' gradients, each of width elements, [R*R][depth][outs] in front, and lays the sum into argument dw, [K][C][R][R] per group.
 func (k *prepared) addWeightTree(parts, width, depth, outs, dw int) {
 	const run = lanes // channels of the input that a unit takes

@@ -103,12 +103,3 @@ func (k *prepared) planWinogradWeight(x, dy *reader, dw int) {
 	})
 	k.addWeightTree(parts, width, x.padded(), dy.padded(), dw)
 }
-
-// planWinogradSquares plans ConvSquares: the gradient of each image by itself, and its squares.
-func (k *prepared) planWinogradSquares(x, dy *reader, q int) {
-	w := k.newWinogradWeight(x, dy)
-	width := w.width()
-	dw := k.reserve(k.pool.threads * width)
-	w.own = k.reserve(k.pool.threads * w.scratch)
-	k.addSquares(w.work(), dw, width, q, func(worker, g, n int, dw []float32) { w.gradient(worker, g, n, n+1, dw) })
-}
