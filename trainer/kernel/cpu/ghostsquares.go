@@ -7,12 +7,12 @@ import "github.com/dither-ml/dither/trainer/kernel/cpu/vector"
 type ghostSquares struct {
 	*prepared
 	x, dy    *reader
-	bordered activation // copy of an image of x
+	bordered bordered // copy of an image of x
 	phase    phase
-	terms    int
-	pixels   int // in whole vectors
-	grams    int // place in the workspace of X X^T of the images of x, [pixels][pixels], folded
-	own      int // worker 0's scratch: the copy of x, its terms; or a copy of dy, the product with it, accumulators
+	columns  []int // places of the terms' columns in X, turned over
+	pixels   int   // in whole vectors
+	grams    int   // place in the workspace of X X^T of the images of x, [pixels][pixels], folded
+	own      int   // worker 0's scratch: the copy of x, its terms; or a copy of dy, the product with it, accumulators
 	scratch  int
 	products []vector.Product
 }
@@ -37,12 +37,13 @@ func (k *prepared) ghostFits() bool {
 func (k *prepared) planGhostSquares(x, dy *reader, q int) {
 	s := &ghostSquares{prepared: k, x: x, dy: dy, products: make([]vector.Product, k.pool.threads)}
 	s.bordered, s.phase = k.forwardShape()
-	s.terms, s.pixels = s.phase.terms(x.activation), whole(len(s.phase.at))
+	s.pixels = whole(s.phase.pixels)
+	s.columns = multiples(s.phase.depth, s.pixels)
 	images := k.Groups * k.N / k.Repeats()
 	s.grams = k.reserve(images * s.pixels * s.pixels)
-	s.scratch = max(s.bordered.image()+s.terms*s.pixels, dy.image()+dy.blocks()*s.pixels*lanes+9*lanes)
+	s.scratch = max(whole(s.bordered.size())+s.phase.terms()*s.pixels+x.row(), dy.image()+dy.blocks()*s.pixels*lanes+9*lanes)
 	s.own = k.reserve(k.pool.threads * s.scratch)
-	k.add(images, images*s.pixels*s.pixels*s.terms, s.image)
+	k.add(images, images*s.pixels*s.pixels*s.phase.terms(), s.image)
 	k.addSquares(q, s.pixels*s.pixels*dy.padded(), s.squares)
 }
 
@@ -53,34 +54,21 @@ func (s *ghostSquares) gram(image int) []float32 {
 // image computes X X^T of an image of x and folds what is above the diagonal down.
 func (s *ghostSquares) image(worker, image int) {
 	scratch := s.workspace(s.own+worker*s.scratch, s.scratch)
-	x, terms := scratch[:s.bordered.image()], scratch[s.bordered.image():][:s.terms*s.pixels]
+	x, rest := scratch[:s.bordered.size()], scratch[whole(s.bordered.size()):]
+	terms, row := rest[:s.phase.terms()*s.pixels], rest[s.phase.terms()*s.pixels:]
 	clear(x)
 	clear(terms)
-	s.x.copyBordered(x, s.bordered, image/(s.N/s.Repeats()), image)
-	s.phase.gatherColumns(terms, x, s.bordered, s.pixels)
+	s.x.copyBordered(x, row[:s.x.row()], s.bordered, image/(s.N/s.Repeats()), image)
+	for i, offset := range s.phase.offsets {
+		s.v.Transpose(&terms[i*s.phase.depth*s.pixels], &s.columns[0], &x[offset], &s.phase.at[0], s.phase.pixels, s.phase.depth)
+	}
 	p, gram := &s.products[worker], s.gram(image)
-	*p = vector.Product{Positions: 1, Rows: s.pixels, Depth: s.terms, Cols: s.pixels, LeftRow: s.pixels}
-	s.v.Accumulate(p, &terms[0], &terms[0], &gram[0], &terms[0], true)
+	*p = vector.Product{Positions: 1, Rows: s.pixels, Depth: s.phase.terms(), Cols: s.pixels, LeftRow: s.pixels}
+	s.v.Accumulate(p, &terms[0], &terms[0], &gram[0], nil, true)
 	for i := range s.pixels {
 		row := gram[i*s.pixels:][:s.pixels]
 		s.v.Add(&row[0], &row[0], &row[0], i)
 		clear(row[i+1:])
-	}
-}
-
-// gatherColumns lays the terms of all pixels in columns, `pitch` apart from term to term: for each tap the channels in order.
-func (p *phase) gatherColumns(dst, src []float32, s activation, pitch int) {
-	for _, offset := range p.offsets {
-		for block := range s.blocks() {
-			channels := min(s.depth()-block*lanes, lanes)
-			for pixel, at := range p.at {
-				line := (*[lanes]float32)(src[at+offset+block*s.plane():])
-				for l, v := range line[:channels] {
-					dst[l*pitch+pixel] = v
-				}
-			}
-			dst = dst[channels*pitch:]
-		}
 	}
 }
 
@@ -96,11 +84,11 @@ func (s *ghostSquares) squares(worker, g, n int) float32 {
 			s.dy.rows(y[block*s.dy.plane():], s.dy.row(), g, n, block, 0, s.dy.h)
 		}
 	}
-	p, gram, pixels := &s.products[worker], s.gram(n/s.Repeats()), len(s.phase.at)
+	p, gram, pixels := &s.products[worker], s.gram(n/s.Repeats()), s.phase.pixels
 	*p = vector.Product{Positions: blocks, Cols: lanes, LeftRow: s.pixels, RightPosition: s.dy.plane(), OutPosition: s.pixels * lanes}
 	for row := 0; row < pixels; row += ghostRows {
 		p.Rows, p.Depth = eight(min(ghostRows, pixels-row)), min(row+ghostRows, pixels)
-		s.v.Multiply(p, &gram[row*s.pixels], &y[0], &product[row*lanes], &gram[0], &gram[0])
+		s.v.Multiply(p, &gram[row*s.pixels], &y[0], &product[row*lanes], nil, nil)
 	}
 	clear(acc)
 	for block := range blocks {

@@ -13,6 +13,7 @@ type winogradSquares struct {
 	own      int        // worker 0's scratch: the copy of x, then a row of tiles of dy, its tiles, the sums, a piece of the gradient, accumulators
 	scratch  int
 	products []vector.Product
+	looks    []lookahead
 }
 
 // planWinogradSquares plans ConvSquares; x's images are those before they are repeated.
@@ -22,11 +23,11 @@ func (k *prepared) planWinogradSquares(x, dy *reader, q int) {
 	w.bordered = w.tiling.bordered(k.C)
 	c, tiles := x.padded(), w.most()
 	p := vector.Product{Positions: positions, Rows: lanes, Depth: tiles, Cols: lanes, LeftPosition: tiles*c + lanes, LeftRow: c, RightPosition: tiles*lanes + lanes, OutPosition: lanes*lanes + lanes}
-	p.ReadLines = ceil(dy.h*dy.w, positions)
 	for range k.pool.threads {
 		w.products = append(w.products, p)
 	}
 	images := k.Groups * k.N / k.Repeats()
+	w.looks = make([]lookahead, k.pool.threads)
 	w.tiled = k.reserve(images * positions * p.LeftPosition)
 	w.scratch = max(w.bordered.image(), w.band()+positions*(p.RightPosition+p.OutPosition)+k.R*k.R*lanes*lanes+9*lanes)
 	w.own = k.reserve(k.pool.threads * w.scratch)
@@ -59,12 +60,12 @@ func (w *winogradSquares) squares(worker, g, n int) float32 {
 	dw, acc := cut(w.R*w.R*lanes*lanes), cut(9*lanes)
 	clear(band)
 	clear(acc)
-	v, all := w.tilesOf(n/w.Repeats()), w.Real(w.dy.first)
+	v, all, look := w.tilesOf(n/w.Repeats()), w.Real(w.dy.first), &w.looks[worker]
 	for block := range w.dy.blocks() {
 		w.gradTiles(band, q, g, n, block)
-		next := &all[min(n*w.dy.image()+(block+1)*w.dy.plane(), len(all)-1)]
+		look.add(all, n*w.dy.image()+(block+1)*w.dy.plane())
 		for c := 0; c < w.x.padded(); c += lanes {
-			w.v.Accumulate(p, &v[c], &q[0], &s[0], next, true)
+			w.v.Accumulate(p, &v[c], &q[0], &s[0], look.spread(p, w.dy.h*w.dy.w), true)
 			w.v.WeightGradTiles(&s[0], p.OutPosition, &dw[0], lanes*lanes, lanes)
 			w.v.Sums(&dw[0], &acc[8*lanes], &acc[0], len(dw)/lanes)
 		}
