@@ -13,7 +13,7 @@ const (
 )
 
 type (
-	factors = [blockCols]float64 // of a term
+	factors [blockCols]float64 // of a term
 	sums    = [blockCols]float32
 	block   struct {
 		terms []factors
@@ -52,16 +52,36 @@ func products(p *Product, left, right, out *float32, leftRow, leftTerm int, firs
 // magnitude orders float32 by their size, with 0 behind all.
 func magnitude(v float32) uint32 { return 2*math.Float32bits(v) - 1 }
 
-// take fills the block with factors that are step elements apart from term to term. The floor has a bit to spare for its own rounding.
+// take fills the block with factors that are step elements apart from term to term.
 func (b *block) take(right *float32, step int) {
 	least := magnitude(float32(math.Inf(1)))
 	for t := range b.terms {
-		to := &b.terms[t]
-		for j, f := range (*sums)(unsafe.Pointer(at(right, t*step))) {
-			to[j] = float64(f)
-			least = min(least, magnitude(f))
-		}
+		least = min(least, b.terms[t].take(at(right, t*step)))
 	}
+	b.setFloor(least)
+}
+
+// takeFrom fills the block with factors that lie at places behind right.
+func (b *block) takeFrom(right *float32, places []int) {
+	least := magnitude(float32(math.Inf(1)))
+	for t := range b.terms {
+		least = min(least, b.terms[t].take(at(right, places[t])))
+	}
+	b.setFloor(least)
+}
+
+// take makes a term's factors, and says the least magnitude among them.
+func (f *factors) take(from *float32) uint32 {
+	least := magnitude(float32(math.Inf(1)))
+	for j, v := range (*sums)(unsafe.Pointer(from)) {
+		f[j] = float64(v)
+		least = min(least, magnitude(v))
+	}
+	return least
+}
+
+// setFloor, of the least magnitude among the factors, has a bit to spare for its own rounding.
+func (b *block) setFloor(least uint32) {
 	b.floor = 2 * math.Float32bits(0x1p-77/math.Float32frombits(least/2+1))
 }
 

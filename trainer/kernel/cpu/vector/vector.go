@@ -30,7 +30,7 @@ type Product struct {
 // Window is the shape of a Convolve or a ConvolveGrad: pixels of y, each of which meets the same window of x. Both find their pixels by lists: pixel t begins at from[t] in x and at to[t] in y,
 // and the window's i-th piece offsets[i] behind the former.
 type Window struct {
-	Pixels int // of y; a multiple of 8 for Convolve, where a pixel may be given again
+	Pixels int // of y; a multiple of 8 for Convolve, where a pixel may be given several times in a row
 	Pieces int // of the window
 	Depth  int // terms of a piece, side by side in x
 	Cols   int // channels of y; a multiple of 16
