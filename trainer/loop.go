@@ -32,7 +32,8 @@ func (t *Trainer) train(ctx context.Context, reducer *allreduce.Reducer, applied
 		}
 		waited := time.Since(began)
 		enough := k == t.Run.GetOptions().GetStopAfter()
-		record, stop, err := t.Iterate(reducer, k, values, func() bool { return enough || t.wantsStop() })
+		record := &ditherv1.IterationRecord{} // the reporter keeps it
+		stop, err := t.Iterate(reducer, k, values, func() bool { return enough || t.wantsStop() }, record)
 		if err != nil {
 			return t.failed(applied, err)
 		}

@@ -84,27 +84,27 @@ func (s *Share) Samples(k uint32, dst []uint32) []uint32 {
 
 // Iterate does iteration k, from 1: forward, backward, the sums over all shards by r, and the update. soft is the noisy soft labels of Samples(k)
 // [n][classes], nil where no loss takes them. wanted, asked once the gradients are there, says whether this trainer wants the run to stop, and
-// stop whether any does; nil never wants. Where a loss is not finite the error wraps ErrDiverged, and nothing has changed.
-func (s *Share) Iterate(r *allreduce.Reducer, k uint32, soft []float32, wanted func() bool) (record *ditherv1.IterationRecord, stop bool, err error) {
+// stop whether any does; nil never wants. What came of it is written to record, which is empty. Where a loss is not finite the error wraps ErrDiverged, and nothing has changed.
+func (s *Share) Iterate(r *allreduce.Reducer, k uint32, soft []float32, wanted func() bool, record *ditherv1.IterationRecord) (stop bool, err error) {
 	s.gather(k)
 	if err := s.program.Input(s.pixels, s.geometry, s.labels, soft); err != nil {
-		return nil, false, err
+		return false, err
 	}
 	r.Begin(k)
 	losses, correct, err := s.program.Step(r)
 	if err != nil {
-		return nil, false, fmt.Errorf("iteration %d: %w", k, err)
+		return false, fmt.Errorf("iteration %d: %w", k, err)
 	}
 	exchange := time.Now()
 	if err := s.exchangeMetrics(r, losses, correct, wanted != nil && wanted()); err != nil {
-		return nil, false, fmt.Errorf("iteration %d: %w", k, err)
+		return false, fmt.Errorf("iteration %d: %w", k, err)
 	}
 	exchanged := time.Since(exchange)
-	if record, stop, err = s.judge(s.sum, k); err != nil {
-		return nil, false, err
+	if stop, err = s.judge(s.sum, k, record); err != nil {
+		return false, err
 	}
 	if err := s.program.Commit(record.GetLr()); err != nil {
-		return nil, false, fmt.Errorf("iteration %d: %w", k, err)
+		return false, fmt.Errorf("iteration %d: %w", k, err)
 	}
 	record.FirstShard, record.EndShard, record.ExchangeWaitSeconds = uint32(s.first), uint32(s.end), exchanged.Seconds()
 	if soft != nil {
@@ -113,7 +113,7 @@ func (s *Share) Iterate(r *allreduce.Reducer, k uint32, soft []float32, wanted f
 			record.LabelDigests = append(record.LabelDigests, digest(soft[g*n:(g+1)*n]))
 		}
 	}
-	return record, stop, nil
+	return stop, nil
 }
 
 // gather puts the samples' pixels, views and labels side by side.
@@ -144,18 +144,18 @@ func (s *Share) exchangeMetrics(r *allreduce.Reducer, losses, correct []float32,
 	return r.Wait(id, s.sum)
 }
 
-// judge reads the summed metrics: what the iteration's record says, whether to stop, and an error if a shard's loss is not finite.
-func (s *Share) judge(sum []float32, k uint32) (record *ditherv1.IterationRecord, stop bool, err error) {
-	record = &ditherv1.IterationRecord{Iteration: k, Lr: LearningRate(s.spec.GetOptimizer(), k)}
+// judge reads the summed metrics: what the iteration's record says, which is empty, whether to stop, and an error if a shard's loss is not finite.
+func (s *Share) judge(sum []float32, k uint32, record *ditherv1.IterationRecord) (stop bool, err error) {
+	record.Iteration, record.Lr = k, LearningRate(s.spec.GetOptimizer(), k)
 	for shard := range int(s.spec.GetShards()) {
 		loss := sum[slots*shard+slotLoss]
 		if loss-loss != 0 {
-			return nil, false, fmt.Errorf("%w: it is %v at iteration %d in shard %d, before the update; lower --lr (now %.6g) or lengthen --warmup; the state after iteration %d is kept",
+			return false, fmt.Errorf("%w: it is %v at iteration %d in shard %d, before the update; lower --lr (now %.6g) or lengthen --warmup; the state after iteration %d is kept",
 				ErrDiverged, loss, k, shard, record.Lr, k-1)
 		}
 		record.Loss += float64(loss)
 		record.Correct += uint32(sum[slots*shard+slotCorrect])
 		stop = stop || sum[slots*shard+slotStop] != 0
 	}
-	return record, stop, nil
+	return stop, nil
 }

@@ -86,17 +86,18 @@ func TestInitialConstants(t *testing.T) {
 func TestJudge(t *testing.T) {
 	share := &Share{spec: &ditherv1.RunSpec{Shards: 3, Optimizer: &ditherv1.OptimizerSpec{Lr: 0.25}}}
 	sum := []float32{0.5, 7, 0, 0.25, 5, 0, 0.125, 3, 0}
-	record, stop, err := share.judge(sum, 9)
+	record := &ditherv1.IterationRecord{}
+	stop, err := share.judge(sum, 9, record)
 	if err != nil || stop || record.GetLoss() != 0.875 || record.GetCorrect() != 15 || record.GetLr() != 0.25 || record.GetIteration() != 9 {
 		t.Errorf("judged %v, stop %v, error %v", record, stop, err)
 	}
 	sum[slots*1+slotStop] = 1
-	if _, stop, err = share.judge(sum, 9); !stop || err != nil {
+	if stop, err = share.judge(sum, 9, &ditherv1.IterationRecord{}); !stop || err != nil {
 		t.Errorf("the stop of one shard gives stop %v, error %v", stop, err)
 	}
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 		sum[slots*2+slotLoss] = float32(bad)
-		_, _, err = share.judge(sum, 9)
+		_, err = share.judge(sum, 9, &ditherv1.IterationRecord{})
 		if !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), "iteration 9 in shard 2") || !strings.Contains(err.Error(), "--lr (now 0.25)") {
 			t.Errorf("a loss of %v gives the error %v", bad, err)
 		}

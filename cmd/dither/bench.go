@@ -56,7 +56,7 @@ func draftOf(flags ...string) (*draft, error) {
 
 // timed does work n times after others that only warm up, and gives the milliseconds of each in ascending order.
 func timed(ctx context.Context, warmup, n int, work func() error) ([]float64, error) {
-	var ms []float64
+	ms := make([]float64, 0, n)
 	for i := range warmup + n {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

@@ -89,8 +89,9 @@ func newBenchStepCommand(a *app) *cobra.Command {
 type stepBench struct {
 	share   *trainer.Share
 	reducer *allreduce.Reducer
-	run     string // the command line of the run
-	done    uint32 // iterations
+	run     string                   // the command line of the run
+	record  ditherv1.IterationRecord // of the last iteration
+	done    uint32                   // iterations
 }
 
 // newStepBench begins the run of a fixed spec: few enough flags that the command which repeats it can be typed, and a learning rate that keeps the parameters sound.
@@ -123,7 +124,8 @@ func (b *stepBench) close() {
 
 func (b *stepBench) iterate() error {
 	b.done++
-	_, _, err := b.share.Iterate(b.reducer, b.done, nil, nil)
+	b.record.Reset()
+	_, err := b.share.Iterate(b.reducer, b.done, nil, nil, &b.record)
 	return err
 }
 
