@@ -17,6 +17,7 @@ type memory struct {
 type buffer struct {
 	all   []float32
 	first int // where the pointer points
+	size  int // elements from there that are the call's
 }
 
 const (
@@ -39,7 +40,7 @@ func (m *memory) add(dims ...dim) (index int) {
 	for i := range all {
 		all[i] = canary
 	}
-	b := buffer{all, guard + line + skip}
+	b := buffer{all, guard + line + skip, size}
 	m.fill(b.all[b.first:], dims)
 	m.buffers = append(m.buffers, b)
 	return len(m.buffers) - 1
