@@ -264,6 +264,21 @@ func (f *fakeTrainer) bye() {
 	}
 }
 
+// waits returns when the coordinator has said that it waits for somebody: if all were there at its first look, it would never say so.
+func (w *cluster) waits() {
+	w.t.Helper()
+	ctx, cancel := context.WithCancel(w.ctx)
+	defer cancel()
+	stream, err := w.client.Watch(ctx, &ditherv1.WatchRequest{FromStart: true})
+	for err == nil {
+		var e *ditherv1.WatchResponse
+		if e, err = stream.Recv(); e.GetStatus().GetPhase() == "waiting" {
+			return
+		}
+	}
+	w.t.Fatal(err)
+}
+
 // watch collects events until the run's result.
 func (w *cluster) watch(fromStart bool) <-chan []*ditherv1.WatchResponse {
 	w.t.Helper()

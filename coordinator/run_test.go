@@ -31,6 +31,7 @@ func whole(t *testing.T, config Config, after uint32) ([]*ditherv1.WatchResponse
 	t.Helper()
 	w := start(t, config)
 	events := w.watch(true)
+	w.waits()
 	if config.NeedTeacher {
 		w.teacher("l")
 	}
