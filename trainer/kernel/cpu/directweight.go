@@ -61,14 +61,18 @@ func (d *directWeight) gradient(worker, g, from, to int, dw []float32) {
 // planDirectWeight plans ConvWeightGrad.
 func (k *prepared) planDirectWeight(x, dy *reader, dw int) {
 	d := k.newDirectWeight(x, dy)
-	width := d.width()
-	parts := k.reserve(k.Groups * k.imageBlocks() * width)
 	d.own = k.reserve(k.pool.threads * d.scratch)
-	k.add(k.Groups*k.imageBlocks(), d.work(), func(worker, unit int) {
+	k.addWeightGradient(d.work(), d.width(), x.depth(), dy.padded(), dw, d.gradient)
+}
+
+// addWeightGradient adds the steps of ConvWeightGrad: gradient, of width elements, of each block of images, and their tree (see addWeightTree).
+func (k *prepared) addWeightGradient(work, width, depth, outs, dw int, gradient func(worker, g, from, to int, dw []float32)) {
+	parts := k.reserve(k.Groups * k.imageBlocks() * width)
+	k.add(k.Groups*k.imageBlocks(), work, func(worker, unit int) {
 		g, from, to := k.block(unit)
-		d.gradient(worker, g, from, to, k.workspace(parts+unit*width, width))
+		gradient(worker, g, from, to, k.workspace(parts+unit*width, width))
 	})
-	k.addWeightTree(parts, width, x.depth(), dy.padded(), dw)
+	k.addWeightTree(parts, width, depth, outs, dw)
 }
 
 // addWeightTree adds the step that adds up the blocks' gradients, each of width elements, [R*R][depth][outs] in front, and lays the sum into argument dw, [K][C][R][R] per group.

@@ -94,12 +94,6 @@ func (w *winogradWeight) gradTiles(dst, q []float32, g, n, images, top, bottom i
 // planWinogradWeight plans ConvWeightGrad.
 func (k *prepared) planWinogradWeight(x, dy *reader, dw int) {
 	w := k.newWinogradWeight(x, dy)
-	width := w.width()
-	parts := k.reserve(k.Groups * k.imageBlocks() * width)
 	w.own = k.reserve(k.pool.threads * w.scratch)
-	k.add(k.Groups*k.imageBlocks(), w.work(), func(worker, unit int) {
-		g, from, to := k.block(unit)
-		w.gradient(worker, g, from, to, k.workspace(parts+unit*width, width))
-	})
-	k.addWeightTree(parts, width, x.padded(), dy.padded(), dw)
+	k.addWeightGradient(w.work(), w.width(), x.padded(), dy.padded(), dw, w.gradient)
 }

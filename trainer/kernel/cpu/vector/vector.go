@@ -80,7 +80,7 @@ type Set struct {
 	OutputTiles func(m *float32, position, tile int, y *float32, row, n int)
 
 	// WeightTiles: G g G^T of 16 filters at once, n times. Lane l's filter [3][3] is at w + l*lane; if flip, it is read backwards (tap t at 8-t); the next time w is `step` and u `next` further. u gets position p
-	// at u + p*position, Lanes elements. lanes (1 to 16) filters are read; the other lanes are +0. One dimension, of g0, g1, g2:
+	// at u + p*position, Lanes elements. lanes (1 to 16) filters are read; the other lanes of u are +0. One dimension, of g0, g1, g2:
 	//   o0 = c0*g0  o5 = g2
 	//   e = fma(a2, g2, g0), f = a*g1:  o1 = ca*(e+f)  o2 = ca*(e-f)
 	//   g = fma(b2, g2, g0), h = b*g1:  o3 = cb*(g+h)  o4 = cb*(g-h)      c0 = 64/81, ca = -128/243, cb = 32/243, each rounded to float32
