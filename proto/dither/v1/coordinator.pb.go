@@ -188,7 +188,13 @@ type GetRunResponse struct {
 	// Trainers that the first generation waits for.
 	Trainers uint32 `protobuf:"varint,6,opt,name=trainers,proto3" json:"trainers,omitempty"`
 	// Version of the coordinator's binary.
-	Version       string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	// Fewest trainers with which a generation is made after the first.
+	TrainersMin uint32 `protobuf:"varint,8,opt,name=trainers_min,json=trainersMin,proto3" json:"trainers_min,omitempty"`
+	// Most trainers of a generation.
+	TrainersMax uint32 `protobuf:"varint,9,opt,name=trainers_max,json=trainersMax,proto3" json:"trainers_max,omitempty"`
+	// Milliseconds of silence after which a process that does not answer is taken for lost.
+	SilenceMs     uint32 `protobuf:"varint,10,opt,name=silence_ms,json=silenceMs,proto3" json:"silence_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -270,6 +276,27 @@ func (x *GetRunResponse) GetVersion() string {
 		return x.Version
 	}
 	return ""
+}
+
+func (x *GetRunResponse) GetTrainersMin() uint32 {
+	if x != nil {
+		return x.TrainersMin
+	}
+	return 0
+}
+
+func (x *GetRunResponse) GetTrainersMax() uint32 {
+	if x != nil {
+		return x.TrainersMax
+	}
+	return 0
+}
+
+func (x *GetRunResponse) GetSilenceMs() uint32 {
+	if x != nil {
+		return x.SilenceMs
+	}
+	return 0
 }
 
 // GetFileRequest names the file.
@@ -501,7 +528,7 @@ func (x *PutCheckpointResponse) GetPath() string {
 	return ""
 }
 
-// IterationRecord is what is known of one applied iteration; all but the shards and their labels' digests is the same on every trainer.
+// IterationRecord is what is known of one applied iteration. All but the seconds of its own is the same on every trainer, so one trainer's word is enough.
 type IterationRecord struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// k, from 1.
@@ -518,14 +545,18 @@ type IterationRecord struct {
 	FirstShard uint32 `protobuf:"varint,6,opt,name=first_shard,json=firstShard,proto3" json:"first_shard,omitempty"`
 	// One past the last.
 	EndShard uint32 `protobuf:"varint,7,opt,name=end_shard,json=endShard,proto3" json:"end_shard,omitempty"`
-	// sha256 (hex, first 16 digits) of the labels of each of those shards.
+	// sha256 (hex, first 16 digits) of the soft labels of every shard of the batch [S]; empty where there are none.
 	LabelDigests []string `protobuf:"bytes,8,rep,name=label_digests,json=labelDigests,proto3" json:"label_digests,omitempty"`
 	// Wall seconds of that which went by waiting for labels.
 	LabelWaitSeconds float64 `protobuf:"fixed64,9,opt,name=label_wait_seconds,json=labelWaitSeconds,proto3" json:"label_wait_seconds,omitempty"`
 	// Wall seconds of that which went by waiting for the all-reduce.
 	ExchangeWaitSeconds float64 `protobuf:"fixed64,10,opt,name=exchange_wait_seconds,json=exchangeWaitSeconds,proto3" json:"exchange_wait_seconds,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// Generation in which it was applied.
+	Generation uint64 `protobuf:"varint,11,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Seconds of computing for every shard of the batch, on whichever trainer [S]: a straggler shows here.
+	ShardSeconds  []float32 `protobuf:"fixed32,12,rep,packed,name=shard_seconds,json=shardSeconds,proto3" json:"shard_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IterationRecord) Reset() {
@@ -626,6 +657,20 @@ func (x *IterationRecord) GetExchangeWaitSeconds() float64 {
 		return x.ExchangeWaitSeconds
 	}
 	return 0
+}
+
+func (x *IterationRecord) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *IterationRecord) GetShardSeconds() []float32 {
+	if x != nil {
+		return x.ShardSeconds
+	}
+	return nil
 }
 
 // Part is a trainer's share of an evaluation: numbers by image, so that the coordinator's sum has one order.
@@ -838,7 +883,281 @@ func (x *Failure) GetDeterministic() bool {
 	return false
 }
 
-// ReportRequest is one record from a role.
+// Hello is a trainer's first word on every Report stream: who it is and where it stands, so that a coordinator that begins to lead learns it too.
+type Hello struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is in etcd, with its data.
+	Member *Member `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	// Where it stands.
+	Beat          *Beat `protobuf:"bytes,2,opt,name=beat,proto3" json:"beat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hello) Reset() {
+	*x = Hello{}
+	mi := &file_dither_v1_coordinator_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hello) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hello) ProtoMessage() {}
+
+func (x *Hello) ProtoReflect() protoreflect.Message {
+	mi := &file_dither_v1_coordinator_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hello.ProtoReflect.Descriptor instead.
+func (*Hello) Descriptor() ([]byte, []int) {
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Hello) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *Hello) GetBeat() *Beat {
+	if x != nil {
+		return x.Beat
+	}
+	return nil
+}
+
+// Beat says that a trainer lives, and where it stands; at least four come in the time after which a silent trainer is taken for lost.
+type Beat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Generation whose exchange it is in; 0: none.
+	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Last iteration applied to its state.
+	Iteration uint32 `protobuf:"varint,2,opt,name=iteration,proto3" json:"iteration,omitempty"`
+	// It has a state: else it takes one from a peer, a checkpoint or the run's start.
+	HasState bool `protobuf:"varint,3,opt,name=has_state,json=hasState,proto3" json:"has_state,omitempty"`
+	// Loss of that iteration; trainers of one iteration agree on it.
+	Loss float64 `protobuf:"fixed64,4,opt,name=loss,proto3" json:"loss,omitempty"`
+	// What it does, for people: "training", "copying the state of trainer-1", "evaluating".
+	Doing         string `protobuf:"bytes,5,opt,name=doing,proto3" json:"doing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Beat) Reset() {
+	*x = Beat{}
+	mi := &file_dither_v1_coordinator_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Beat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Beat) ProtoMessage() {}
+
+func (x *Beat) ProtoReflect() protoreflect.Message {
+	mi := &file_dither_v1_coordinator_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Beat.ProtoReflect.Descriptor instead.
+func (*Beat) Descriptor() ([]byte, []int) {
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Beat) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Beat) GetIteration() uint32 {
+	if x != nil {
+		return x.Iteration
+	}
+	return 0
+}
+
+func (x *Beat) GetHasState() bool {
+	if x != nil {
+		return x.HasState
+	}
+	return false
+}
+
+func (x *Beat) GetLoss() float64 {
+	if x != nil {
+		return x.Loss
+	}
+	return 0
+}
+
+func (x *Beat) GetDoing() string {
+	if x != nil {
+		return x.Doing
+	}
+	return ""
+}
+
+// Aborted says that a trainer cannot go on in a generation; it keeps its state and waits for the next one.
+type Aborted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The generation.
+	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Iteration that was in flight: nothing of it was applied.
+	Iteration uint32 `protobuf:"varint,2,opt,name=iteration,proto3" json:"iteration,omitempty"`
+	// Ids of peers that were found lost.
+	Lost []string `protobuf:"bytes,3,rep,name=lost,proto3" json:"lost,omitempty"`
+	// What was noticed, in words.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// First shard whose labels are known.
+	FirstShard uint32 `protobuf:"varint,5,opt,name=first_shard,json=firstShard,proto3" json:"first_shard,omitempty"`
+	// Digests of the soft labels of that shard and those that follow; the iteration, done again, must have the same ones.
+	LabelDigests  []string `protobuf:"bytes,6,rep,name=label_digests,json=labelDigests,proto3" json:"label_digests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Aborted) Reset() {
+	*x = Aborted{}
+	mi := &file_dither_v1_coordinator_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Aborted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Aborted) ProtoMessage() {}
+
+func (x *Aborted) ProtoReflect() protoreflect.Message {
+	mi := &file_dither_v1_coordinator_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Aborted.ProtoReflect.Descriptor instead.
+func (*Aborted) Descriptor() ([]byte, []int) {
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Aborted) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Aborted) GetIteration() uint32 {
+	if x != nil {
+		return x.Iteration
+	}
+	return 0
+}
+
+func (x *Aborted) GetLost() []string {
+	if x != nil {
+		return x.Lost
+	}
+	return nil
+}
+
+func (x *Aborted) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Aborted) GetFirstShard() uint32 {
+	if x != nil {
+		return x.FirstShard
+	}
+	return 0
+}
+
+func (x *Aborted) GetLabelDigests() []string {
+	if x != nil {
+		return x.LabelDigests
+	}
+	return nil
+}
+
+// Leaving says that a trainer was asked to go: the others go on without it after the iteration in flight.
+type Leaving struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why: "SIGTERM".
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Leaving) Reset() {
+	*x = Leaving{}
+	mi := &file_dither_v1_coordinator_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Leaving) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Leaving) ProtoMessage() {}
+
+func (x *Leaving) ProtoReflect() protoreflect.Message {
+	mi := &file_dither_v1_coordinator_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Leaving.ProtoReflect.Descriptor instead.
+func (*Leaving) Descriptor() ([]byte, []int) {
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Leaving) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ReportRequest is one record from a trainer.
 type ReportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Who speaks: the id under which it is in etcd.
@@ -853,6 +1172,10 @@ type ReportRequest struct {
 	//	*ReportRequest_Part
 	//	*ReportRequest_Finished
 	//	*ReportRequest_Failure
+	//	*ReportRequest_Hello
+	//	*ReportRequest_Beat
+	//	*ReportRequest_Aborted
+	//	*ReportRequest_Leaving
 	Record        isReportRequest_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -860,7 +1183,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[10]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -872,7 +1195,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[10]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -885,7 +1208,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{10}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ReportRequest) GetId() string {
@@ -945,6 +1268,42 @@ func (x *ReportRequest) GetFailure() *Failure {
 	return nil
 }
 
+func (x *ReportRequest) GetHello() *Hello {
+	if x != nil {
+		if x, ok := x.Record.(*ReportRequest_Hello); ok {
+			return x.Hello
+		}
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetBeat() *Beat {
+	if x != nil {
+		if x, ok := x.Record.(*ReportRequest_Beat); ok {
+			return x.Beat
+		}
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetAborted() *Aborted {
+	if x != nil {
+		if x, ok := x.Record.(*ReportRequest_Aborted); ok {
+			return x.Aborted
+		}
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetLeaving() *Leaving {
+	if x != nil {
+		if x, ok := x.Record.(*ReportRequest_Leaving); ok {
+			return x.Leaving
+		}
+	}
+	return nil
+}
+
 type isReportRequest_Record interface {
 	isReportRequest_Record()
 }
@@ -969,6 +1328,26 @@ type ReportRequest_Failure struct {
 	Failure *Failure `protobuf:"bytes,6,opt,name=failure,proto3,oneof"`
 }
 
+type ReportRequest_Hello struct {
+	// Who speaks: first on every stream.
+	Hello *Hello `protobuf:"bytes,7,opt,name=hello,proto3,oneof"`
+}
+
+type ReportRequest_Beat struct {
+	// It lives.
+	Beat *Beat `protobuf:"bytes,8,opt,name=beat,proto3,oneof"`
+}
+
+type ReportRequest_Aborted struct {
+	// A generation broke.
+	Aborted *Aborted `protobuf:"bytes,9,opt,name=aborted,proto3,oneof"`
+}
+
+type ReportRequest_Leaving struct {
+	// It goes.
+	Leaving *Leaving `protobuf:"bytes,10,opt,name=leaving,proto3,oneof"`
+}
+
 func (*ReportRequest_Iteration) isReportRequest_Record() {}
 
 func (*ReportRequest_Part) isReportRequest_Record() {}
@@ -977,20 +1356,34 @@ func (*ReportRequest_Finished) isReportRequest_Record() {}
 
 func (*ReportRequest_Failure) isReportRequest_Record() {}
 
-// ReportResponse is an order to a trainer.
+func (*ReportRequest_Hello) isReportRequest_Record() {}
+
+func (*ReportRequest_Beat) isReportRequest_Record() {}
+
+func (*ReportRequest_Aborted) isReportRequest_Record() {}
+
+func (*ReportRequest_Leaving) isReportRequest_Record() {}
+
+// ReportResponse is what a trainer is told: the answer to its hello, and orders.
 type ReportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Stop after the iteration in flight: asked for by a user or because another trainer failed.
+	// Stop the run after the iteration in flight: asked for by a user or because another trainer failed.
 	Stop bool `protobuf:"varint,1,opt,name=stop,proto3" json:"stop,omitempty"`
 	// Why, for the log.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Answer to a hello: iterations up to this one are on record; later ones are to be reported, again if need be.
+	Have uint32 `protobuf:"varint,3,opt,name=have,proto3" json:"have,omitempty"`
+	// The run is over, or goes on without this trainer, which it cannot take: end.
+	Over bool `protobuf:"varint,4,opt,name=over,proto3" json:"over,omitempty"`
+	// With over: the trainer does not fit the run (version, arithmetic, data), as the reason says.
+	Refused       bool `protobuf:"varint,5,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[11]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1395,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[11]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1408,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{11}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReportResponse) GetStop() bool {
@@ -1032,6 +1425,27 @@ func (x *ReportResponse) GetReason() string {
 	return ""
 }
 
+func (x *ReportResponse) GetHave() uint32 {
+	if x != nil {
+		return x.Have
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetOver() bool {
+	if x != nil {
+		return x.Over
+	}
+	return false
+}
+
+func (x *ReportResponse) GetRefused() bool {
+	if x != nil {
+		return x.Refused
+	}
+	return false
+}
+
 // StatusRequest has no parameters.
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1041,7 +1455,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[12]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1467,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[12]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1480,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{12}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{16}
 }
 
 // Member is one process of the run.
@@ -1091,14 +1505,22 @@ type Member struct {
 	// Arithmetic of its kernels.
 	Arithmetic string `protobuf:"bytes,9,opt,name=arithmetic,proto3" json:"arithmetic,omitempty"`
 	// Host and process, for people: "host:pid".
-	Process       string `protobuf:"bytes,10,opt,name=process,proto3" json:"process,omitempty"`
+	Process string `protobuf:"bytes,10,opt,name=process,proto3" json:"process,omitempty"`
+	// sha256 (hex) of its training images: a trainer whose are not the run's is refused.
+	TrainSha256 string `protobuf:"bytes,11,opt,name=train_sha256,json=trainSha256,proto3" json:"train_sha256,omitempty"`
+	// sha256 (hex) of its test images.
+	TestSha256 string `protobuf:"bytes,12,opt,name=test_sha256,json=testSha256,proto3" json:"test_sha256,omitempty"`
+	// What it does, for people; in a status only.
+	Doing string `protobuf:"bytes,13,opt,name=doing,proto3" json:"doing,omitempty"`
+	// Hash (hex) of the run's spec as it has it.
+	SpecSha256    string `protobuf:"bytes,14,opt,name=spec_sha256,json=specSha256,proto3" json:"spec_sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[13]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1532,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[13]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1545,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{13}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Member) GetId() string {
@@ -1196,6 +1618,34 @@ func (x *Member) GetProcess() string {
 	return ""
 }
 
+func (x *Member) GetTrainSha256() string {
+	if x != nil {
+		return x.TrainSha256
+	}
+	return ""
+}
+
+func (x *Member) GetTestSha256() string {
+	if x != nil {
+		return x.TestSha256
+	}
+	return ""
+}
+
+func (x *Member) GetDoing() string {
+	if x != nil {
+		return x.Doing
+	}
+	return ""
+}
+
+func (x *Member) GetSpecSha256() string {
+	if x != nil {
+		return x.SpecSha256
+	}
+	return ""
+}
+
 // StatusResponse is the state of a run.
 type StatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1221,13 +1671,19 @@ type StatusResponse struct {
 	IterationsPerSecond float64 `protobuf:"fixed64,10,opt,name=iterations_per_second,json=iterationsPerSecond,proto3" json:"iterations_per_second,omitempty"`
 	// Training images a second, over the last ten iterations.
 	ImagesPerSecond float64 `protobuf:"fixed64,11,opt,name=images_per_second,json=imagesPerSecond,proto3" json:"images_per_second,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Why the generation in force was made, in words.
+	GenerationReason string `protobuf:"bytes,12,opt,name=generation_reason,json=generationReason,proto3" json:"generation_reason,omitempty"`
+	// What there is to know that is no reason to stop: a straggler, a trainer that is kept out.
+	Notes []string `protobuf:"bytes,13,rep,name=notes,proto3" json:"notes,omitempty"`
+	// Address of the coordinator that answers.
+	Coordinator   string `protobuf:"bytes,14,opt,name=coordinator,proto3" json:"coordinator,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[14]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1695,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[14]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1708,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{14}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StatusResponse) GetRun() string {
@@ -1332,6 +1788,27 @@ func (x *StatusResponse) GetImagesPerSecond() float64 {
 	return 0
 }
 
+func (x *StatusResponse) GetGenerationReason() string {
+	if x != nil {
+		return x.GenerationReason
+	}
+	return ""
+}
+
+func (x *StatusResponse) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetCoordinator() string {
+	if x != nil {
+		return x.Coordinator
+	}
+	return ""
+}
+
 // Generation is one fixed set of trainers and who owns which shards; it is what etcd holds under the run's generation key.
 type Generation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1343,15 +1820,21 @@ type Generation struct {
 	Teachers []*Member `protobuf:"bytes,3,rep,name=teachers,proto3" json:"teachers,omitempty"`
 	// Why it was made, in words.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Iteration after which it begins.
+	// Last iteration that is known to be applied; its trainers settle among themselves where they go on.
 	AfterIteration uint32 `protobuf:"varint,5,opt,name=after_iteration,json=afterIteration,proto3" json:"after_iteration,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Nobody was lost: the iteration in flight is ended first.
+	Planned bool `protobuf:"varint,6,opt,name=planned,proto3" json:"planned,omitempty"`
+	// Name of the run.
+	Run string `protobuf:"bytes,7,opt,name=run,proto3" json:"run,omitempty"`
+	// Hash of the run's spec (hex).
+	SpecSha256    string `protobuf:"bytes,8,opt,name=spec_sha256,json=specSha256,proto3" json:"spec_sha256,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Generation) Reset() {
 	*x = Generation{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[15]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1846,7 @@ func (x *Generation) String() string {
 func (*Generation) ProtoMessage() {}
 
 func (x *Generation) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[15]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1859,7 @@ func (x *Generation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Generation.ProtoReflect.Descriptor instead.
 func (*Generation) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{15}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Generation) GetNumber() uint64 {
@@ -1414,6 +1897,27 @@ func (x *Generation) GetAfterIteration() uint32 {
 	return 0
 }
 
+func (x *Generation) GetPlanned() bool {
+	if x != nil {
+		return x.Planned
+	}
+	return false
+}
+
+func (x *Generation) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *Generation) GetSpecSha256() string {
+	if x != nil {
+		return x.SpecSha256
+	}
+	return ""
+}
+
 // WatchRequest says where to begin.
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1425,7 +1929,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[16]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1941,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[16]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1954,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{16}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WatchRequest) GetFromStart() bool {
@@ -1481,7 +1985,7 @@ type Evaluation struct {
 
 func (x *Evaluation) Reset() {
 	*x = Evaluation{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[17]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1493,7 +1997,7 @@ func (x *Evaluation) String() string {
 func (*Evaluation) ProtoMessage() {}
 
 func (x *Evaluation) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[17]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1506,7 +2010,7 @@ func (x *Evaluation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evaluation.ProtoReflect.Descriptor instead.
 func (*Evaluation) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{17}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Evaluation) GetKind() string {
@@ -1572,7 +2076,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[18]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1584,7 +2088,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[18]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1597,7 +2101,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{18}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *WatchResponse) GetTimeUnixNanos() int64 {
@@ -1725,7 +2229,7 @@ type RunResult struct {
 
 func (x *RunResult) Reset() {
 	*x = RunResult{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[19]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +2241,7 @@ func (x *RunResult) String() string {
 func (*RunResult) ProtoMessage() {}
 
 func (x *RunResult) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[19]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +2254,7 @@ func (x *RunResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunResult.ProtoReflect.Descriptor instead.
 func (*RunResult) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{19}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RunResult) GetPhase() string {
@@ -1827,7 +2331,7 @@ type StopRequest struct {
 
 func (x *StopRequest) Reset() {
 	*x = StopRequest{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[20]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1839,7 +2343,7 @@ func (x *StopRequest) String() string {
 func (*StopRequest) ProtoMessage() {}
 
 func (x *StopRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[20]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1852,7 +2356,7 @@ func (x *StopRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopRequest.ProtoReflect.Descriptor instead.
 func (*StopRequest) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{20}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StopRequest) GetReason() string {
@@ -1871,7 +2375,7 @@ type StopResponse struct {
 
 func (x *StopResponse) Reset() {
 	*x = StopResponse{}
-	mi := &file_dither_v1_coordinator_proto_msgTypes[21]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +2387,7 @@ func (x *StopResponse) String() string {
 func (*StopResponse) ProtoMessage() {}
 
 func (x *StopResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_coordinator_proto_msgTypes[21]
+	mi := &file_dither_v1_coordinator_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +2400,7 @@ func (x *StopResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopResponse.ProtoReflect.Descriptor instead.
 func (*StopResponse) Descriptor() ([]byte, []int) {
-	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{21}
+	return file_dither_v1_coordinator_proto_rawDescGZIP(), []int{25}
 }
 
 var File_dither_v1_coordinator_proto protoreflect.FileDescriptor
@@ -1904,7 +2408,7 @@ var File_dither_v1_coordinator_proto protoreflect.FileDescriptor
 const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"\n" +
 	"\x1bdither/v1/coordinator.proto\x12\tdither.v1\x1a\x14dither/v1/spec.proto\x1a\x16dither/v1/tensor.proto\"\x0f\n" +
-	"\rGetRunRequest\"\xe6\x01\n" +
+	"\rGetRunRequest\"\xcb\x02\n" +
 	"\x0eGetRunResponse\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12&\n" +
 	"\x04spec\x18\x02 \x01(\v2\x12.dither.v1.RunSpecR\x04spec\x12\x1f\n" +
@@ -1913,7 +2417,12 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"\aoptions\x18\x04 \x01(\v2\x15.dither.v1.RunOptionsR\aoptions\x12\x12\n" +
 	"\x04etcd\x18\x05 \x03(\tR\x04etcd\x12\x1a\n" +
 	"\btrainers\x18\x06 \x01(\rR\btrainers\x12\x18\n" +
-	"\aversion\x18\a \x01(\tR\aversion\"9\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12!\n" +
+	"\ftrainers_min\x18\b \x01(\rR\vtrainersMin\x12!\n" +
+	"\ftrainers_max\x18\t \x01(\rR\vtrainersMax\x12\x1d\n" +
+	"\n" +
+	"silence_ms\x18\n" +
+	" \x01(\rR\tsilenceMs\"9\n" +
 	"\x0eGetFileRequest\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.dither.v1.FileKindR\x04kind\"F\n" +
 	"\x0fGetFileResponse\x12\x1f\n" +
@@ -1930,7 +2439,7 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"totalBytes\x12\x12\n" +
 	"\x04data\x18\x05 \x01(\fR\x04data\"+\n" +
 	"\x15PutCheckpointResponse\x12\x12\n" +
-	"\x04path\x18\x01 \x01(\tR\x04path\"\xcc\x02\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\"\x91\x03\n" +
 	"\x0fIterationRecord\x12\x1c\n" +
 	"\titeration\x18\x01 \x01(\rR\titeration\x12\x12\n" +
 	"\x04loss\x18\x02 \x01(\x01R\x04loss\x12\x18\n" +
@@ -1943,7 +2452,11 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"\rlabel_digests\x18\b \x03(\tR\flabelDigests\x12,\n" +
 	"\x12label_wait_seconds\x18\t \x01(\x01R\x10labelWaitSeconds\x122\n" +
 	"\x15exchange_wait_seconds\x18\n" +
-	" \x01(\x01R\x13exchangeWaitSeconds\"\xa4\x01\n" +
+	" \x01(\x01R\x13exchangeWaitSeconds\x12\x1e\n" +
+	"\n" +
+	"generation\x18\v \x01(\x04R\n" +
+	"generation\x12#\n" +
+	"\rshard_seconds\x18\f \x03(\x02R\fshardSeconds\"\xa4\x01\n" +
 	"\x04Part\x12'\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x13.dither.v1.PartKindR\x04kind\x12\x1c\n" +
 	"\titeration\x18\x02 \x01(\rR\titeration\x12\x14\n" +
@@ -1957,7 +2470,30 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"\aFailure\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1c\n" +
 	"\titeration\x18\x02 \x01(\rR\titeration\x12$\n" +
-	"\rdeterministic\x18\x03 \x01(\bR\rdeterministic\"\x8e\x02\n" +
+	"\rdeterministic\x18\x03 \x01(\bR\rdeterministic\"W\n" +
+	"\x05Hello\x12)\n" +
+	"\x06member\x18\x01 \x01(\v2\x11.dither.v1.MemberR\x06member\x12#\n" +
+	"\x04beat\x18\x02 \x01(\v2\x0f.dither.v1.BeatR\x04beat\"\x8b\x01\n" +
+	"\x04Beat\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12\x1c\n" +
+	"\titeration\x18\x02 \x01(\rR\titeration\x12\x1b\n" +
+	"\thas_state\x18\x03 \x01(\bR\bhasState\x12\x12\n" +
+	"\x04loss\x18\x04 \x01(\x01R\x04loss\x12\x14\n" +
+	"\x05doing\x18\x05 \x01(\tR\x05doing\"\xb9\x01\n" +
+	"\aAborted\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12\x1c\n" +
+	"\titeration\x18\x02 \x01(\rR\titeration\x12\x12\n" +
+	"\x04lost\x18\x03 \x03(\tR\x04lost\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1f\n" +
+	"\vfirst_shard\x18\x05 \x01(\rR\n" +
+	"firstShard\x12#\n" +
+	"\rlabel_digests\x18\x06 \x03(\tR\flabelDigests\"!\n" +
+	"\aLeaving\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\xbf\x03\n" +
 	"\rReportRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1965,12 +2501,20 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"\titeration\x18\x03 \x01(\v2\x1a.dither.v1.IterationRecordH\x00R\titeration\x12%\n" +
 	"\x04part\x18\x04 \x01(\v2\x0f.dither.v1.PartH\x00R\x04part\x121\n" +
 	"\bfinished\x18\x05 \x01(\v2\x13.dither.v1.FinishedH\x00R\bfinished\x12.\n" +
-	"\afailure\x18\x06 \x01(\v2\x12.dither.v1.FailureH\x00R\afailureB\b\n" +
-	"\x06record\"<\n" +
+	"\afailure\x18\x06 \x01(\v2\x12.dither.v1.FailureH\x00R\afailure\x12(\n" +
+	"\x05hello\x18\a \x01(\v2\x10.dither.v1.HelloH\x00R\x05hello\x12%\n" +
+	"\x04beat\x18\b \x01(\v2\x0f.dither.v1.BeatH\x00R\x04beat\x12.\n" +
+	"\aaborted\x18\t \x01(\v2\x12.dither.v1.AbortedH\x00R\aaborted\x12.\n" +
+	"\aleaving\x18\n" +
+	" \x01(\v2\x12.dither.v1.LeavingH\x00R\aleavingB\b\n" +
+	"\x06record\"~\n" +
 	"\x0eReportResponse\x12\x12\n" +
 	"\x04stop\x18\x01 \x01(\bR\x04stop\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x0f\n" +
-	"\rStatusRequest\"\x97\x02\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04have\x18\x03 \x01(\rR\x04have\x12\x12\n" +
+	"\x04over\x18\x04 \x01(\bR\x04over\x12\x18\n" +
+	"\arefused\x18\x05 \x01(\bR\arefused\"\x0f\n" +
+	"\rStatusRequest\"\x92\x03\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x18\n" +
@@ -1988,7 +2532,13 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"arithmetic\x18\t \x01(\tR\n" +
 	"arithmetic\x12\x18\n" +
 	"\aprocess\x18\n" +
-	" \x01(\tR\aprocess\"\xf0\x02\n" +
+	" \x01(\tR\aprocess\x12!\n" +
+	"\ftrain_sha256\x18\v \x01(\tR\vtrainSha256\x12\x1f\n" +
+	"\vtest_sha256\x18\f \x01(\tR\n" +
+	"testSha256\x12\x14\n" +
+	"\x05doing\x18\r \x01(\tR\x05doing\x12\x1f\n" +
+	"\vspec_sha256\x18\x0e \x01(\tR\n" +
+	"specSha256\"\xd5\x03\n" +
 	"\x0eStatusResponse\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\tR\x03run\x12\x1f\n" +
 	"\vspec_sha256\x18\x02 \x01(\tR\n" +
@@ -2006,14 +2556,21 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"\x04loss\x18\t \x01(\x01R\x04loss\x122\n" +
 	"\x15iterations_per_second\x18\n" +
 	" \x01(\x01R\x13iterationsPerSecond\x12*\n" +
-	"\x11images_per_second\x18\v \x01(\x01R\x0fimagesPerSecond\"\xc3\x01\n" +
+	"\x11images_per_second\x18\v \x01(\x01R\x0fimagesPerSecond\x12+\n" +
+	"\x11generation_reason\x18\f \x01(\tR\x10generationReason\x12\x14\n" +
+	"\x05notes\x18\r \x03(\tR\x05notes\x12 \n" +
+	"\vcoordinator\x18\x0e \x01(\tR\vcoordinator\"\x90\x02\n" +
 	"\n" +
 	"Generation\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12-\n" +
 	"\btrainers\x18\x02 \x03(\v2\x11.dither.v1.MemberR\btrainers\x12-\n" +
 	"\bteachers\x18\x03 \x03(\v2\x11.dither.v1.MemberR\bteachers\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12'\n" +
-	"\x0fafter_iteration\x18\x05 \x01(\rR\x0eafterIteration\"-\n" +
+	"\x0fafter_iteration\x18\x05 \x01(\rR\x0eafterIteration\x12\x18\n" +
+	"\aplanned\x18\x06 \x01(\bR\aplanned\x12\x10\n" +
+	"\x03run\x18\a \x01(\tR\x03run\x12\x1f\n" +
+	"\vspec_sha256\x18\b \x01(\tR\n" +
+	"specSha256\"-\n" +
 	"\fWatchRequest\x12\x1d\n" +
 	"\n" +
 	"from_start\x18\x01 \x01(\bR\tfromStart\"\xab\x01\n" +
@@ -2085,7 +2642,7 @@ func file_dither_v1_coordinator_proto_rawDescGZIP() []byte {
 }
 
 var file_dither_v1_coordinator_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_dither_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_dither_v1_coordinator_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_dither_v1_coordinator_proto_goTypes = []any{
 	(FileKind)(0),                 // 0: dither.v1.FileKind
 	(PartKind)(0),                 // 1: dither.v1.PartKind
@@ -2099,58 +2656,68 @@ var file_dither_v1_coordinator_proto_goTypes = []any{
 	(*Part)(nil),                  // 9: dither.v1.Part
 	(*Finished)(nil),              // 10: dither.v1.Finished
 	(*Failure)(nil),               // 11: dither.v1.Failure
-	(*ReportRequest)(nil),         // 12: dither.v1.ReportRequest
-	(*ReportResponse)(nil),        // 13: dither.v1.ReportResponse
-	(*StatusRequest)(nil),         // 14: dither.v1.StatusRequest
-	(*Member)(nil),                // 15: dither.v1.Member
-	(*StatusResponse)(nil),        // 16: dither.v1.StatusResponse
-	(*Generation)(nil),            // 17: dither.v1.Generation
-	(*WatchRequest)(nil),          // 18: dither.v1.WatchRequest
-	(*Evaluation)(nil),            // 19: dither.v1.Evaluation
-	(*WatchResponse)(nil),         // 20: dither.v1.WatchResponse
-	(*RunResult)(nil),             // 21: dither.v1.RunResult
-	(*StopRequest)(nil),           // 22: dither.v1.StopRequest
-	(*StopResponse)(nil),          // 23: dither.v1.StopResponse
-	(*RunSpec)(nil),               // 24: dither.v1.RunSpec
-	(*RunOptions)(nil),            // 25: dither.v1.RunOptions
-	(*Tensor)(nil),                // 26: dither.v1.Tensor
+	(*Hello)(nil),                 // 12: dither.v1.Hello
+	(*Beat)(nil),                  // 13: dither.v1.Beat
+	(*Aborted)(nil),               // 14: dither.v1.Aborted
+	(*Leaving)(nil),               // 15: dither.v1.Leaving
+	(*ReportRequest)(nil),         // 16: dither.v1.ReportRequest
+	(*ReportResponse)(nil),        // 17: dither.v1.ReportResponse
+	(*StatusRequest)(nil),         // 18: dither.v1.StatusRequest
+	(*Member)(nil),                // 19: dither.v1.Member
+	(*StatusResponse)(nil),        // 20: dither.v1.StatusResponse
+	(*Generation)(nil),            // 21: dither.v1.Generation
+	(*WatchRequest)(nil),          // 22: dither.v1.WatchRequest
+	(*Evaluation)(nil),            // 23: dither.v1.Evaluation
+	(*WatchResponse)(nil),         // 24: dither.v1.WatchResponse
+	(*RunResult)(nil),             // 25: dither.v1.RunResult
+	(*StopRequest)(nil),           // 26: dither.v1.StopRequest
+	(*StopResponse)(nil),          // 27: dither.v1.StopResponse
+	(*RunSpec)(nil),               // 28: dither.v1.RunSpec
+	(*RunOptions)(nil),            // 29: dither.v1.RunOptions
+	(*Tensor)(nil),                // 30: dither.v1.Tensor
 }
 var file_dither_v1_coordinator_proto_depIdxs = []int32{
-	24, // 0: dither.v1.GetRunResponse.spec:type_name -> dither.v1.RunSpec
-	25, // 1: dither.v1.GetRunResponse.options:type_name -> dither.v1.RunOptions
+	28, // 0: dither.v1.GetRunResponse.spec:type_name -> dither.v1.RunSpec
+	29, // 1: dither.v1.GetRunResponse.options:type_name -> dither.v1.RunOptions
 	0,  // 2: dither.v1.GetFileRequest.kind:type_name -> dither.v1.FileKind
 	1,  // 3: dither.v1.Part.kind:type_name -> dither.v1.PartKind
-	26, // 4: dither.v1.Part.values:type_name -> dither.v1.Tensor
-	8,  // 5: dither.v1.ReportRequest.iteration:type_name -> dither.v1.IterationRecord
-	9,  // 6: dither.v1.ReportRequest.part:type_name -> dither.v1.Part
-	10, // 7: dither.v1.ReportRequest.finished:type_name -> dither.v1.Finished
-	11, // 8: dither.v1.ReportRequest.failure:type_name -> dither.v1.Failure
-	15, // 9: dither.v1.StatusResponse.members:type_name -> dither.v1.Member
-	15, // 10: dither.v1.Generation.trainers:type_name -> dither.v1.Member
-	15, // 11: dither.v1.Generation.teachers:type_name -> dither.v1.Member
-	16, // 12: dither.v1.WatchResponse.status:type_name -> dither.v1.StatusResponse
-	8,  // 13: dither.v1.WatchResponse.iteration:type_name -> dither.v1.IterationRecord
-	19, // 14: dither.v1.WatchResponse.evaluation:type_name -> dither.v1.Evaluation
-	21, // 15: dither.v1.WatchResponse.result:type_name -> dither.v1.RunResult
-	2,  // 16: dither.v1.CoordinatorService.GetRun:input_type -> dither.v1.GetRunRequest
-	4,  // 17: dither.v1.CoordinatorService.GetFile:input_type -> dither.v1.GetFileRequest
-	6,  // 18: dither.v1.CoordinatorService.PutCheckpoint:input_type -> dither.v1.PutCheckpointRequest
-	12, // 19: dither.v1.CoordinatorService.Report:input_type -> dither.v1.ReportRequest
-	14, // 20: dither.v1.CoordinatorService.Status:input_type -> dither.v1.StatusRequest
-	18, // 21: dither.v1.CoordinatorService.Watch:input_type -> dither.v1.WatchRequest
-	22, // 22: dither.v1.CoordinatorService.Stop:input_type -> dither.v1.StopRequest
-	3,  // 23: dither.v1.CoordinatorService.GetRun:output_type -> dither.v1.GetRunResponse
-	5,  // 24: dither.v1.CoordinatorService.GetFile:output_type -> dither.v1.GetFileResponse
-	7,  // 25: dither.v1.CoordinatorService.PutCheckpoint:output_type -> dither.v1.PutCheckpointResponse
-	13, // 26: dither.v1.CoordinatorService.Report:output_type -> dither.v1.ReportResponse
-	16, // 27: dither.v1.CoordinatorService.Status:output_type -> dither.v1.StatusResponse
-	20, // 28: dither.v1.CoordinatorService.Watch:output_type -> dither.v1.WatchResponse
-	23, // 29: dither.v1.CoordinatorService.Stop:output_type -> dither.v1.StopResponse
-	23, // [23:30] is the sub-list for method output_type
-	16, // [16:23] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	30, // 4: dither.v1.Part.values:type_name -> dither.v1.Tensor
+	19, // 5: dither.v1.Hello.member:type_name -> dither.v1.Member
+	13, // 6: dither.v1.Hello.beat:type_name -> dither.v1.Beat
+	8,  // 7: dither.v1.ReportRequest.iteration:type_name -> dither.v1.IterationRecord
+	9,  // 8: dither.v1.ReportRequest.part:type_name -> dither.v1.Part
+	10, // 9: dither.v1.ReportRequest.finished:type_name -> dither.v1.Finished
+	11, // 10: dither.v1.ReportRequest.failure:type_name -> dither.v1.Failure
+	12, // 11: dither.v1.ReportRequest.hello:type_name -> dither.v1.Hello
+	13, // 12: dither.v1.ReportRequest.beat:type_name -> dither.v1.Beat
+	14, // 13: dither.v1.ReportRequest.aborted:type_name -> dither.v1.Aborted
+	15, // 14: dither.v1.ReportRequest.leaving:type_name -> dither.v1.Leaving
+	19, // 15: dither.v1.StatusResponse.members:type_name -> dither.v1.Member
+	19, // 16: dither.v1.Generation.trainers:type_name -> dither.v1.Member
+	19, // 17: dither.v1.Generation.teachers:type_name -> dither.v1.Member
+	20, // 18: dither.v1.WatchResponse.status:type_name -> dither.v1.StatusResponse
+	8,  // 19: dither.v1.WatchResponse.iteration:type_name -> dither.v1.IterationRecord
+	23, // 20: dither.v1.WatchResponse.evaluation:type_name -> dither.v1.Evaluation
+	25, // 21: dither.v1.WatchResponse.result:type_name -> dither.v1.RunResult
+	2,  // 22: dither.v1.CoordinatorService.GetRun:input_type -> dither.v1.GetRunRequest
+	4,  // 23: dither.v1.CoordinatorService.GetFile:input_type -> dither.v1.GetFileRequest
+	6,  // 24: dither.v1.CoordinatorService.PutCheckpoint:input_type -> dither.v1.PutCheckpointRequest
+	16, // 25: dither.v1.CoordinatorService.Report:input_type -> dither.v1.ReportRequest
+	18, // 26: dither.v1.CoordinatorService.Status:input_type -> dither.v1.StatusRequest
+	22, // 27: dither.v1.CoordinatorService.Watch:input_type -> dither.v1.WatchRequest
+	26, // 28: dither.v1.CoordinatorService.Stop:input_type -> dither.v1.StopRequest
+	3,  // 29: dither.v1.CoordinatorService.GetRun:output_type -> dither.v1.GetRunResponse
+	5,  // 30: dither.v1.CoordinatorService.GetFile:output_type -> dither.v1.GetFileResponse
+	7,  // 31: dither.v1.CoordinatorService.PutCheckpoint:output_type -> dither.v1.PutCheckpointResponse
+	17, // 32: dither.v1.CoordinatorService.Report:output_type -> dither.v1.ReportResponse
+	20, // 33: dither.v1.CoordinatorService.Status:output_type -> dither.v1.StatusResponse
+	24, // 34: dither.v1.CoordinatorService.Watch:output_type -> dither.v1.WatchResponse
+	27, // 35: dither.v1.CoordinatorService.Stop:output_type -> dither.v1.StopResponse
+	29, // [29:36] is the sub-list for method output_type
+	22, // [22:29] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_dither_v1_coordinator_proto_init() }
@@ -2160,13 +2727,17 @@ func file_dither_v1_coordinator_proto_init() {
 	}
 	file_dither_v1_spec_proto_init()
 	file_dither_v1_tensor_proto_init()
-	file_dither_v1_coordinator_proto_msgTypes[10].OneofWrappers = []any{
+	file_dither_v1_coordinator_proto_msgTypes[14].OneofWrappers = []any{
 		(*ReportRequest_Iteration)(nil),
 		(*ReportRequest_Part)(nil),
 		(*ReportRequest_Finished)(nil),
 		(*ReportRequest_Failure)(nil),
+		(*ReportRequest_Hello)(nil),
+		(*ReportRequest_Beat)(nil),
+		(*ReportRequest_Aborted)(nil),
+		(*ReportRequest_Leaving)(nil),
 	}
-	file_dither_v1_coordinator_proto_msgTypes[18].OneofWrappers = []any{
+	file_dither_v1_coordinator_proto_msgTypes[22].OneofWrappers = []any{
 		(*WatchResponse_Status)(nil),
 		(*WatchResponse_Iteration)(nil),
 		(*WatchResponse_Evaluation)(nil),
@@ -2179,7 +2750,7 @@ func file_dither_v1_coordinator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dither_v1_coordinator_proto_rawDesc), len(file_dither_v1_coordinator_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   22,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

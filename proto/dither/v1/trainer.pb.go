@@ -31,6 +31,8 @@ const (
 	ChunkKind_CHUNK_KIND_PARTIAL ChunkKind = 1
 	// The sum over all shards, on its way from the chunk's owner.
 	ChunkKind_CHUNK_KIND_SUM ChunkKind = 2
+	// No numbers: the sender lives, and has had nothing to send for a while.
+	ChunkKind_CHUNK_KIND_BEAT ChunkKind = 3
 )
 
 // Enum value maps for ChunkKind.
@@ -39,11 +41,13 @@ var (
 		0: "CHUNK_KIND_UNSPECIFIED",
 		1: "CHUNK_KIND_PARTIAL",
 		2: "CHUNK_KIND_SUM",
+		3: "CHUNK_KIND_BEAT",
 	}
 	ChunkKind_value = map[string]int32{
 		"CHUNK_KIND_UNSPECIFIED": 0,
 		"CHUNK_KIND_PARTIAL":     1,
 		"CHUNK_KIND_SUM":         2,
+		"CHUNK_KIND_BEAT":        3,
 	}
 )
 
@@ -83,7 +87,7 @@ type Position struct {
 	SpecSha256 string `protobuf:"bytes,2,opt,name=spec_sha256,json=specSha256,proto3" json:"spec_sha256,omitempty"`
 	// Generation of the sender's group.
 	Generation uint64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
-	// Iteration being computed, from 1.
+	// Iteration being computed, from 1; in the first frame of an exchange, the last iteration applied to the sender's state.
 	Iteration     uint32 `protobuf:"varint,4,opt,name=iteration,proto3" json:"iteration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -360,8 +364,12 @@ func (x *ExchangeResponse) GetChunk() *Chunk {
 // FetchStateRequest asks for the state of a trainer.
 type FetchStateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Run, spec and generation; the iteration is the least that will do (0: any).
-	Position      *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// Run and spec; the generation is not looked at, and the iteration is the least that will do (0: any).
+	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	// First byte that is wanted, so that parts can be had from several trainers.
+	Offset uint64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// How many bytes; 0: to the end.
+	Length        uint64 `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -403,7 +411,21 @@ func (x *FetchStateRequest) GetPosition() *Position {
 	return nil
 }
 
-// FetchStateResponse is a piece of the state, in the checkpoint's format (safetensors).
+func (x *FetchStateRequest) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *FetchStateRequest) GetLength() uint64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+// FetchStateResponse is a piece of the state, in the checkpoint's format (safetensors): trainers of one iteration give the same bytes.
 type FetchStateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The iteration that the state is after; the same in every piece.
@@ -411,7 +433,13 @@ type FetchStateResponse struct {
 	// Bytes of the whole state; the same in every piece.
 	TotalBytes uint64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
 	// The next bytes.
-	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	Data []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	// sha256 of the whole state; the same in every piece.
+	StateSha256 []byte `protobuf:"bytes,4,opt,name=state_sha256,json=stateSha256,proto3" json:"state_sha256,omitempty"`
+	// Place of these bytes in the whole.
+	Offset uint64 `protobuf:"varint,5,opt,name=offset,proto3" json:"offset,omitempty"`
+	// sha256 of these bytes.
+	DataSha256    []byte `protobuf:"bytes,6,opt,name=data_sha256,json=dataSha256,proto3" json:"data_sha256,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -467,6 +495,155 @@ func (x *FetchStateResponse) GetData() []byte {
 	return nil
 }
 
+func (x *FetchStateResponse) GetStateSha256() []byte {
+	if x != nil {
+		return x.StateSha256
+	}
+	return nil
+}
+
+func (x *FetchStateResponse) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *FetchStateResponse) GetDataSha256() []byte {
+	if x != nil {
+		return x.DataSha256
+	}
+	return nil
+}
+
+// FollowUpdatesRequest says which run's.
+type FollowUpdatesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Run and spec.
+	Position      *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowUpdatesRequest) Reset() {
+	*x = FollowUpdatesRequest{}
+	mi := &file_dither_v1_trainer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowUpdatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowUpdatesRequest) ProtoMessage() {}
+
+func (x *FollowUpdatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_dither_v1_trainer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowUpdatesRequest.ProtoReflect.Descriptor instead.
+func (*FollowUpdatesRequest) Descriptor() ([]byte, []int) {
+	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FollowUpdatesRequest) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+// FollowUpdatesResponse is a piece of one update. The first message has no data, and names the iteration after which updates follow.
+type FollowUpdatesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Iteration that was applied.
+	Iteration uint32 `protobuf:"varint,1,opt,name=iteration,proto3" json:"iteration,omitempty"`
+	// Bytes of the whole update; the same in every piece.
+	TotalBytes uint64 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	// The next bytes: float32, little-endian, the sums in the order of the buckets, then the running statistics' sums.
+	Data []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	// sha256 of the whole update; the same in every piece.
+	UpdateSha256 []byte `protobuf:"bytes,4,opt,name=update_sha256,json=updateSha256,proto3" json:"update_sha256,omitempty"`
+	// Learning rate with which it was applied.
+	Lr            float64 `protobuf:"fixed64,5,opt,name=lr,proto3" json:"lr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowUpdatesResponse) Reset() {
+	*x = FollowUpdatesResponse{}
+	mi := &file_dither_v1_trainer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowUpdatesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowUpdatesResponse) ProtoMessage() {}
+
+func (x *FollowUpdatesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_dither_v1_trainer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowUpdatesResponse.ProtoReflect.Descriptor instead.
+func (*FollowUpdatesResponse) Descriptor() ([]byte, []int) {
+	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *FollowUpdatesResponse) GetIteration() uint32 {
+	if x != nil {
+		return x.Iteration
+	}
+	return 0
+}
+
+func (x *FollowUpdatesResponse) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+func (x *FollowUpdatesResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *FollowUpdatesResponse) GetUpdateSha256() []byte {
+	if x != nil {
+		return x.UpdateSha256
+	}
+	return nil
+}
+
+func (x *FollowUpdatesResponse) GetLr() float64 {
+	if x != nil {
+		return x.Lr
+	}
+	return 0
+}
+
 var File_dither_v1_trainer_proto protoreflect.FileDescriptor
 
 const file_dither_v1_trainer_proto_rawDesc = "" +
@@ -494,22 +671,39 @@ const file_dither_v1_trainer_proto_rawDesc = "" +
 	"\x05chunk\x18\x03 \x01(\v2\x10.dither.v1.ChunkR\x05chunk\"k\n" +
 	"\x10ExchangeResponse\x12/\n" +
 	"\bposition\x18\x01 \x01(\v2\x13.dither.v1.PositionR\bposition\x12&\n" +
-	"\x05chunk\x18\x02 \x01(\v2\x10.dither.v1.ChunkR\x05chunk\"D\n" +
+	"\x05chunk\x18\x02 \x01(\v2\x10.dither.v1.ChunkR\x05chunk\"t\n" +
 	"\x11FetchStateRequest\x12/\n" +
-	"\bposition\x18\x01 \x01(\v2\x13.dither.v1.PositionR\bposition\"g\n" +
+	"\bposition\x18\x01 \x01(\v2\x13.dither.v1.PositionR\bposition\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x16\n" +
+	"\x06length\x18\x03 \x01(\x04R\x06length\"\xc3\x01\n" +
 	"\x12FetchStateResponse\x12\x1c\n" +
 	"\titeration\x18\x01 \x01(\rR\titeration\x12\x1f\n" +
 	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
 	"totalBytes\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data*S\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12!\n" +
+	"\fstate_sha256\x18\x04 \x01(\fR\vstateSha256\x12\x16\n" +
+	"\x06offset\x18\x05 \x01(\x04R\x06offset\x12\x1f\n" +
+	"\vdata_sha256\x18\x06 \x01(\fR\n" +
+	"dataSha256\"G\n" +
+	"\x14FollowUpdatesRequest\x12/\n" +
+	"\bposition\x18\x01 \x01(\v2\x13.dither.v1.PositionR\bposition\"\x9f\x01\n" +
+	"\x15FollowUpdatesResponse\x12\x1c\n" +
+	"\titeration\x18\x01 \x01(\rR\titeration\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
+	"totalBytes\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12#\n" +
+	"\rupdate_sha256\x18\x04 \x01(\fR\fupdateSha256\x12\x0e\n" +
+	"\x02lr\x18\x05 \x01(\x01R\x02lr*h\n" +
 	"\tChunkKind\x12\x1a\n" +
 	"\x16CHUNK_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12CHUNK_KIND_PARTIAL\x10\x01\x12\x12\n" +
-	"\x0eCHUNK_KIND_SUM\x10\x022\xa6\x01\n" +
+	"\x0eCHUNK_KIND_SUM\x10\x02\x12\x13\n" +
+	"\x0fCHUNK_KIND_BEAT\x10\x032\xfc\x01\n" +
 	"\x0eTrainerService\x12G\n" +
 	"\bExchange\x12\x1a.dither.v1.ExchangeRequest\x1a\x1b.dither.v1.ExchangeResponse(\x010\x01\x12K\n" +
 	"\n" +
-	"FetchState\x12\x1c.dither.v1.FetchStateRequest\x1a\x1d.dither.v1.FetchStateResponse0\x01B6Z4github.com/dither-ml/dither/proto/dither/v1;ditherv1b\x06proto3"
+	"FetchState\x12\x1c.dither.v1.FetchStateRequest\x1a\x1d.dither.v1.FetchStateResponse0\x01\x12T\n" +
+	"\rFollowUpdates\x12\x1f.dither.v1.FollowUpdatesRequest\x1a .dither.v1.FollowUpdatesResponse0\x01B6Z4github.com/dither-ml/dither/proto/dither/v1;ditherv1b\x06proto3"
 
 var (
 	file_dither_v1_trainer_proto_rawDescOnce sync.Once
@@ -524,32 +718,37 @@ func file_dither_v1_trainer_proto_rawDescGZIP() []byte {
 }
 
 var file_dither_v1_trainer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_dither_v1_trainer_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_dither_v1_trainer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_dither_v1_trainer_proto_goTypes = []any{
-	(ChunkKind)(0),             // 0: dither.v1.ChunkKind
-	(*Position)(nil),           // 1: dither.v1.Position
-	(*Chunk)(nil),              // 2: dither.v1.Chunk
-	(*ExchangeRequest)(nil),    // 3: dither.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),   // 4: dither.v1.ExchangeResponse
-	(*FetchStateRequest)(nil),  // 5: dither.v1.FetchStateRequest
-	(*FetchStateResponse)(nil), // 6: dither.v1.FetchStateResponse
+	(ChunkKind)(0),                // 0: dither.v1.ChunkKind
+	(*Position)(nil),              // 1: dither.v1.Position
+	(*Chunk)(nil),                 // 2: dither.v1.Chunk
+	(*ExchangeRequest)(nil),       // 3: dither.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),      // 4: dither.v1.ExchangeResponse
+	(*FetchStateRequest)(nil),     // 5: dither.v1.FetchStateRequest
+	(*FetchStateResponse)(nil),    // 6: dither.v1.FetchStateResponse
+	(*FollowUpdatesRequest)(nil),  // 7: dither.v1.FollowUpdatesRequest
+	(*FollowUpdatesResponse)(nil), // 8: dither.v1.FollowUpdatesResponse
 }
 var file_dither_v1_trainer_proto_depIdxs = []int32{
-	0, // 0: dither.v1.Chunk.kind:type_name -> dither.v1.ChunkKind
-	1, // 1: dither.v1.ExchangeRequest.position:type_name -> dither.v1.Position
-	2, // 2: dither.v1.ExchangeRequest.chunk:type_name -> dither.v1.Chunk
-	1, // 3: dither.v1.ExchangeResponse.position:type_name -> dither.v1.Position
-	2, // 4: dither.v1.ExchangeResponse.chunk:type_name -> dither.v1.Chunk
-	1, // 5: dither.v1.FetchStateRequest.position:type_name -> dither.v1.Position
-	3, // 6: dither.v1.TrainerService.Exchange:input_type -> dither.v1.ExchangeRequest
-	5, // 7: dither.v1.TrainerService.FetchState:input_type -> dither.v1.FetchStateRequest
-	4, // 8: dither.v1.TrainerService.Exchange:output_type -> dither.v1.ExchangeResponse
-	6, // 9: dither.v1.TrainerService.FetchState:output_type -> dither.v1.FetchStateResponse
-	8, // [8:10] is the sub-list for method output_type
-	6, // [6:8] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	0,  // 0: dither.v1.Chunk.kind:type_name -> dither.v1.ChunkKind
+	1,  // 1: dither.v1.ExchangeRequest.position:type_name -> dither.v1.Position
+	2,  // 2: dither.v1.ExchangeRequest.chunk:type_name -> dither.v1.Chunk
+	1,  // 3: dither.v1.ExchangeResponse.position:type_name -> dither.v1.Position
+	2,  // 4: dither.v1.ExchangeResponse.chunk:type_name -> dither.v1.Chunk
+	1,  // 5: dither.v1.FetchStateRequest.position:type_name -> dither.v1.Position
+	1,  // 6: dither.v1.FollowUpdatesRequest.position:type_name -> dither.v1.Position
+	3,  // 7: dither.v1.TrainerService.Exchange:input_type -> dither.v1.ExchangeRequest
+	5,  // 8: dither.v1.TrainerService.FetchState:input_type -> dither.v1.FetchStateRequest
+	7,  // 9: dither.v1.TrainerService.FollowUpdates:input_type -> dither.v1.FollowUpdatesRequest
+	4,  // 10: dither.v1.TrainerService.Exchange:output_type -> dither.v1.ExchangeResponse
+	6,  // 11: dither.v1.TrainerService.FetchState:output_type -> dither.v1.FetchStateResponse
+	8,  // 12: dither.v1.TrainerService.FollowUpdates:output_type -> dither.v1.FollowUpdatesResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_dither_v1_trainer_proto_init() }
@@ -563,7 +762,7 @@ func file_dither_v1_trainer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dither_v1_trainer_proto_rawDesc), len(file_dither_v1_trainer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,8 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	TrainerService_Exchange_FullMethodName   = "/dither.v1.TrainerService/Exchange"
-	TrainerService_FetchState_FullMethodName = "/dither.v1.TrainerService/FetchState"
+	TrainerService_Exchange_FullMethodName      = "/dither.v1.TrainerService/Exchange"
+	TrainerService_FetchState_FullMethodName    = "/dither.v1.TrainerService/FetchState"
+	TrainerService_FollowUpdates_FullMethodName = "/dither.v1.TrainerService/FollowUpdates"
 )
 
 // TrainerServiceClient is the client API for TrainerService service.
@@ -31,8 +32,10 @@ const (
 type TrainerServiceClient interface {
 	// Exchange carries the chunks of the all-reduce between two trainers of a generation, both ways, for as long as it lasts.
 	Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExchangeRequest, ExchangeResponse], error)
-	// FetchState streams the state after the last applied iteration: parameters, momentum, running statistics.
+	// FetchState streams the state after the last applied iteration, or a part of it: parameters, momentum, running statistics.
 	FetchState(ctx context.Context, in *FetchStateRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchStateResponse], error)
+	// FollowUpdates streams the summed gradients of the iterations from now on, as they are applied, to a trainer that catches up. One that does not keep up is cut off.
+	FollowUpdates(ctx context.Context, in *FollowUpdatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowUpdatesResponse], error)
 }
 
 type trainerServiceClient struct {
@@ -75,6 +78,25 @@ func (c *trainerServiceClient) FetchState(ctx context.Context, in *FetchStateReq
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TrainerService_FetchStateClient = grpc.ServerStreamingClient[FetchStateResponse]
 
+func (c *trainerServiceClient) FollowUpdates(ctx context.Context, in *FollowUpdatesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FollowUpdatesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &TrainerService_ServiceDesc.Streams[2], TrainerService_FollowUpdates_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[FollowUpdatesRequest, FollowUpdatesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TrainerService_FollowUpdatesClient = grpc.ServerStreamingClient[FollowUpdatesResponse]
+
 // TrainerServiceServer is the server API for TrainerService service.
 // All implementations must embed UnimplementedTrainerServiceServer
 // for forward compatibility.
@@ -83,8 +105,10 @@ type TrainerService_FetchStateClient = grpc.ServerStreamingClient[FetchStateResp
 type TrainerServiceServer interface {
 	// Exchange carries the chunks of the all-reduce between two trainers of a generation, both ways, for as long as it lasts.
 	Exchange(grpc.BidiStreamingServer[ExchangeRequest, ExchangeResponse]) error
-	// FetchState streams the state after the last applied iteration: parameters, momentum, running statistics.
+	// FetchState streams the state after the last applied iteration, or a part of it: parameters, momentum, running statistics.
 	FetchState(*FetchStateRequest, grpc.ServerStreamingServer[FetchStateResponse]) error
+	// FollowUpdates streams the summed gradients of the iterations from now on, as they are applied, to a trainer that catches up. One that does not keep up is cut off.
+	FollowUpdates(*FollowUpdatesRequest, grpc.ServerStreamingServer[FollowUpdatesResponse]) error
 	mustEmbedUnimplementedTrainerServiceServer()
 }
 
@@ -100,6 +124,9 @@ func (UnimplementedTrainerServiceServer) Exchange(grpc.BidiStreamingServer[Excha
 }
 func (UnimplementedTrainerServiceServer) FetchState(*FetchStateRequest, grpc.ServerStreamingServer[FetchStateResponse]) error {
 	return status.Error(codes.Unimplemented, "method FetchState not implemented")
+}
+func (UnimplementedTrainerServiceServer) FollowUpdates(*FollowUpdatesRequest, grpc.ServerStreamingServer[FollowUpdatesResponse]) error {
+	return status.Error(codes.Unimplemented, "method FollowUpdates not implemented")
 }
 func (UnimplementedTrainerServiceServer) mustEmbedUnimplementedTrainerServiceServer() {}
 func (UnimplementedTrainerServiceServer) testEmbeddedByValue()                        {}
@@ -140,6 +167,17 @@ func _TrainerService_FetchState_Handler(srv interface{}, stream grpc.ServerStrea
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type TrainerService_FetchStateServer = grpc.ServerStreamingServer[FetchStateResponse]
 
+func _TrainerService_FollowUpdates_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(FollowUpdatesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(TrainerServiceServer).FollowUpdates(m, &grpc.GenericServerStream[FollowUpdatesRequest, FollowUpdatesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TrainerService_FollowUpdatesServer = grpc.ServerStreamingServer[FollowUpdatesResponse]
+
 // TrainerService_ServiceDesc is the grpc.ServiceDesc for TrainerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -157,6 +195,11 @@ var TrainerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "FetchState",
 			Handler:       _TrainerService_FetchState_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "FollowUpdates",
+			Handler:       _TrainerService_FollowUpdates_Handler,
 			ServerStreams: true,
 		},
 	},
