@@ -69,8 +69,8 @@ type Stream[T any] interface {
 	Recv() (*T, error)
 }
 
-// Labels are the noisy soft labels, asked for ahead of time. One goroutine uses them.
-type Labels interface {
+// LabelSource gives the noisy soft labels, asked for ahead of time. One goroutine uses it. Labels is the one of a run.
+type LabelSource interface {
 	// Begin begins to ask for the labels of iterations first to last; what was asked for before is dropped. samples gives the sample ids of iteration k [n] in the order of the labels, a new
 	// slice each time, from any goroutine. A trainer begins anew in every generation: it owns other shards there.
 	Begin(first, last uint32, samples func(k uint32) []uint32)
