@@ -62,3 +62,9 @@ func (t *Training) CopyState(from *Training) error {
 	}
 	return nil
 }
+
+// ClearMomentum sets every momentum to what it is before the first iteration.
+func (t *Training) ClearMomentum() error {
+	t.machine.stream.Write(t.momentum.Memory, make([]float32, t.momentum.Len))
+	return t.machine.stream.Sync()
+}
