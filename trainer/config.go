@@ -3,11 +3,26 @@ package trainer
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"time"
 
-	"github.com/dither-ml/dither/dataloader"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce"
 	"github.com/dither-ml/dither/trainer/checkpoint"
+)
+
+// How Serve ends where it is not nil, nor a reason in words.
+var (
+	// ErrStopped: the whole run was stopped, with a checkpoint, before its last iteration.
+	ErrStopped = errors.New("stopped before the last iteration")
+	// ErrLeft: this trainer was asked to go, and went; the run goes on without it.
+	ErrLeft = errors.New("left the run")
+	// ErrOver: the run ended without a last word of this trainer.
+	ErrOver = errors.New("the run is over")
+	// ErrRefused: the coordinator says that this trainer does not fit the run (version, arithmetic, data): a retry will be refused too.
+	ErrRefused = errors.New("refused by the coordinator")
+	// ErrDiverged: a loss is not finite; every trainer sees it at the same iteration, and a retry would see it again.
+	ErrDiverged = errors.New("the loss is not finite")
 )
 
 // ErrBroken is what Iterate wraps where the exchange with the other trainers broke: nothing of the iteration was applied.
@@ -15,6 +30,20 @@ var ErrBroken = errors.New("the exchange broke")
 
 // ErrNoFile is GetFile's answer where the run has no such file.
 var ErrNoFile = errors.New("the run has no such file")
+
+// Config is what a trainer is given. All that surrounds its loop is an interface: sockets and etcd in a run, memory in a simulation. Time is package time's.
+type Config struct {
+	Member       *ditherv1.Member         // who it is: id, role, address, process, kernel set, arithmetic, version, data and spec; the shards are unset
+	Run          *ditherv1.GetRunResponse // from the coordinator
+	Members      Members                  //
+	Coordinators Coordinators             //
+	Exchange     allreduce.Connector      // opens the all-reduce of each generation
+	Peers        Peers                    //
+	Labels       LabelSource              // nil where no loss takes soft labels
+	Work         Work                     //
+	Grace        time.Duration            // how long one that was asked to go waits for the others to go on without it; 0: 20 s
+	Logger       *slog.Logger             //
+}
 
 // Members is how a trainer becomes known and learns which generation is in force: etcd in a run.
 type Members interface {
@@ -45,15 +74,8 @@ type Coordinator interface {
 	PutCheckpoint(ctx context.Context, iteration uint32, data []byte) error
 	// GetFile fetches a file of the run; the error wraps ErrNoFile where it has none.
 	GetFile(ctx context.Context, kind ditherv1.FileKind) ([]byte, error)
-	// Close lets Send and Recv fail. What was sent before is delivered where the coordinator still takes it.
+	// Close lets Send and Recv fail. What was sent before is delivered where the coordinator still takes it. It may be called again.
 	Close()
-}
-
-// Exchange opens the all-reduce of a generation: allreduce.Server in a run.
-type Exchange interface {
-	// Connect opens the exchange with all peers and waits until each has joined it. It tells them p.Applied, the last iteration applied here (0: none, or no state), and gives theirs by rank.
-	// allreduce.LostRank tells who was lost where the error is about one. The transport is nil for one trainer alone. The exchange of the generation before must be closed.
-	Connect(ctx context.Context, p allreduce.Peers) (t allreduce.Transport, applied []uint32, err error)
 }
 
 // Peers is how a trainer asks others for their state; they answer with Trainer.FetchState and Trainer.FollowUpdates.
@@ -69,12 +91,11 @@ type Stream[T any] interface {
 	Recv() (*T, error)
 }
 
-// Labels are the noisy soft labels, asked for ahead of time. One goroutine uses them.
-type Labels interface {
-	// Begin begins to ask for the labels of iterations first to last; what was asked for before is dropped. samples gives the sample ids of iteration k [n] in the order of the labels, a new
-	// slice each time, from any goroutine. A trainer begins anew in every generation: it owns other shards there.
+// LabelSource gives the noisy soft labels, asked for ahead of time. One goroutine uses it. Labels is the one of a run.
+type LabelSource interface {
+	// Begin begins to ask for the labels of iterations first to last; what was asked for before is dropped. samples gives the sample ids of iteration k [n] in the order of the labels. A trainer begins anew in every generation: it owns other shards there.
 	Begin(first, last uint32, samples func(k uint32) []uint32)
-	// Take waits for the labels of iteration k [n][classes], for as long as no teacher-logit service answers. They are the caller's until the next Take. Each iteration is taken once, in order.
+	// Take waits for the labels of iteration k [n][classes], for as long as no teacher-logit service answers. Each iteration is taken once, in order.
 	// An error is ctx's cause, or final: a retry would meet it again.
 	Take(ctx context.Context, k uint32) ([]float32, error)
 	// Close drops what was asked for and lets go of everything.
@@ -103,8 +124,10 @@ type Work interface {
 	ApplyUpdate(u *Update) error
 	// Digests are those of the soft labels given to the last Iterate, by owned shard; none where there were none.
 	Digests() []string
-	// Evaluate computes the part of an evaluation that falls to rank of so many trainers, with the state as it is; nil where there is none to do. between is called every few images; its error ends it.
-	Evaluate(kind ditherv1.PartKind, rank, trainers int, between func() error) (*ditherv1.Part, error)
+	// Evaluate computes this trainer's parts of the test and validation results of the state as it is.
+	Evaluate(c Cut) ([]*ditherv1.Part, error)
+	// GradientNorm computes this trainer's part of the gradient norm over so many training images (or all, if there are fewer).
+	GradientNorm(images int, c Cut) (*ditherv1.Part, error)
 	// PerEpoch is the number of iterations of an epoch.
 	PerEpoch() uint32
 }
@@ -114,9 +137,4 @@ type Update struct {
 	Iteration uint32
 	LR        float64
 	Sums      []float32 // over all shards: gradients in the order of the buckets, then the running statistics
-}
-
-// Data is the part of Config.Member that tells which images and spec a trainer has.
-func Data(m *ditherv1.Member, set *dataloader.Set, spec *ditherv1.RunSpec) {
-	m.TrainSha256, m.TestSha256, m.SpecSha256 = set.Train.Hash(), set.Test.Hash(), ditherv1.Hash(spec)
 }
