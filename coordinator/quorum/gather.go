@@ -9,7 +9,7 @@ import (
 // gather waits for the first generation and makes it.
 func gather(v *view) Decision {
 	if i := slices.IndexFunc(v.Failures, Failure.ours); i >= 0 {
-		return Decision{Phase: Failed, Over: true, Reason: v.Failures[i].Message, Temporary: !v.Failures[i].Deterministic}
+		return Decision{Phase: Failed, Over: true, Reason: v.Failures[i].Message}
 	}
 	if v.StopAsked {
 		return Decision{Phase: Stopped, Over: true, Reason: "stopped before it began: " + v.StopReason}
@@ -22,19 +22,17 @@ func gather(v *view) Decision {
 		lack = append(lack, "a teacher-logit service")
 	}
 	if len(lack) > 0 {
-		return v.wait("", lack)
+		return v.wait(nil, lack)
 	}
-	members := make([]Member, min(len(v.there), v.Max, v.Shards))
-	for i := range members {
-		members[i] = v.there[i].Member
+	var members []Member
+	for _, t := range v.there[:min(len(v.there), v.room(0))] {
+		members = append(members, t.Member)
 	}
-	g := v.generation(members, nil)
-	g.After = v.After
-	return Decision{Phase: Training, Reason: g.Reason, Generation: g}
+	return v.enforce(v.generation(members, nil))
 }
 
-// wait says what is missing, and who is there and does not help; why is how it came to that.
-func (v *view) wait(why string, lack []string) Decision {
+// wait says how it came to this, what is missing, and who is there and no help; it gives up in time.
+func (v *view) wait(why, lack []string) Decision {
 	missing := "waiting for " + strings.Join(lack, " and ")
 	for _, r := range v.refused {
 		missing += "; refused: " + r.Reason
@@ -42,12 +40,15 @@ func (v *view) wait(why string, lack []string) Decision {
 	for _, a := range v.absent {
 		missing += "; " + a
 	}
-	return Decision{Phase: Waiting, Reason: why + missing}
+	if v.WaitTimeout == 0 || v.Waited < v.WaitTimeout {
+		return Decision{Phase: Waiting, Reason: sentence(why, missing)}
+	}
+	return v.fail(sentence(why, fmt.Sprintf("gave up after %v of %s", v.WaitTimeout, missing), "start what is missing and try again"), true)
 }
 
 // generation gives the shards to trainers in rank order. Its reason ends in who owns how much.
 func (v *view) generation(members []Member, why []string) *Generation {
-	g := &Generation{Number: v.Last + 1, After: v.Iteration}
+	g := &Generation{Number: v.Last + 1, After: v.resumes(members)}
 	for rank, r := range Ranges(v.Shards, len(members)) {
 		g.Seats = append(g.Seats, Seat{members[rank], r})
 	}
@@ -55,7 +56,31 @@ func (v *view) generation(members []Member, why []string) *Generation {
 	if len(members) == 1 {
 		verb = "owns"
 	}
-	owns := fmt.Sprintf("%s %s %s", count(len(members), "trainer"), verb, count(v.Shards, "shard"))
-	g.Reason = strings.Join(append(slices.Clip(why), owns), "; ")
+	g.Reason = sentence(why, fmt.Sprintf("%s %s %s", count(len(members), "trainer"), verb, count(v.Shards, "shard")))
 	return g
+}
+
+// enforce is the decision that puts a generation in force.
+func (v *view) enforce(g *Generation) Decision {
+	d := Decision{Phase: Training, Reason: g.Reason, Generation: g}
+	if v.StopAsked {
+		d.Phase, d.Stop = Stopping, true
+	}
+	return d
+}
+
+// resumes is the iteration that is known to be applied where members go on. One that was in the generation is enough to know: what it lacks is done
+// again. Else the newest state among them counts, or the newest checkpoint.
+func (v *view) resumes(members []Member) uint32 {
+	at, found := v.After, false
+	for _, m := range members {
+		t := v.trainer(m)
+		switch {
+		case v.seated(m):
+			return v.Iteration
+		case t != nil && t.HasState && (!found || t.Iteration > at):
+			at, found = t.Iteration, true
+		}
+	}
+	return at
 }

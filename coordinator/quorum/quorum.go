@@ -1,7 +1,11 @@
 // Package quorum decides who trains which shards now, and why. It is a pure function of what is known: no clock, no network, no etcd.
 package quorum
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Decide is the next step. A decision that is carried out leaves nothing to decide: the same state with the generation in force gives none again.
 func Decide(s State) Decision {
@@ -9,9 +13,14 @@ func Decide(s State) Decision {
 		return Decision{Phase: Failed, Over: true, Reason: why}
 	}
 	v := sight(s)
-	d := gather(v)
-	if v.Generation != nil {
+	var d Decision
+	if v.Generation == nil {
+		d = gather(v)
+	} else {
 		d = follow(v)
+	}
+	if !d.Over && d.Phase != Failed {
+		d = v.notes(v.teacher(v.dismiss(d)))
 	}
 	d.Refused = v.refused
 	return d
@@ -27,6 +36,11 @@ func (s State) impossible() string {
 		return fmt.Sprintf("at least %d, at first %d and at most %d trainers: choose --trainers MIN:MAX with 1 <= MIN <= MAX", s.Min, s.Start, s.Max)
 	}
 	return ""
+}
+
+// sentence strings together what led to a decision, and the decision.
+func sentence(why []string, what ...string) string {
+	return strings.Join(append(slices.Clip(why), what...), "; ")
 }
 
 func plural(n int, noun string) string {

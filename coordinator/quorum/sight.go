@@ -1,30 +1,30 @@
 package quorum
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // view is a state with its processes sorted out.
 type view struct {
 	State
 	there    []Trainer         // trainers that can take part, seated or not, by id
-	teachers []Member          // by id
-	refused  []Refusal         // by id, trainers first
+	teachers []Member          // that can take part, by id
+	refused  []Refusal         // trainers by id, then teachers by id
 	absent   []string          // trainers that are in etcd and cannot take part yet, in words
 	lost     map[string]string // seats that are lost, by id, and how it is known
+	benched  map[string]string // trainers that are kept out, by id, and a peer that they cannot reach
 }
 
 func sight(s State) *view {
-	v := &view{State: s, lost: map[string]string{}}
-	for _, t := range slices.SortedFunc(slices.Values(s.Trainers), func(a, b Trainer) int { return cmp.Compare(a.ID, b.ID) }) {
+	v := &view{State: s, lost: map[string]string{}, benched: map[string]string{}}
+	for _, t := range s.sorted() {
 		switch why := s.misfit(t.Member, s.Arithmetic); {
 		case why != "":
 			v.refused = append(v.refused, Refusal{t.ID, fmt.Sprintf("trainer %v: %s", t.Member, why)})
-		case s.gaveUp(t.Member) != nil || t.Leaving != "" && s.seat(t.ID) == nil:
-			// It is on its way out by its own wish.
-		case !t.Lease:
+		case !t.Lease || s.gaveUp(t.Member) != nil || t.Leaving != "" && !s.seated(t.Member):
+			// It is gone, or on its way.
 		case !t.Connected:
 			v.absent = append(v.absent, fmt.Sprintf("trainer %v is in etcd and has not called the coordinator", t.Member))
 		case s.silent(t):
@@ -33,15 +33,25 @@ func sight(s State) *view {
 			v.there = append(v.there, t)
 		}
 	}
-	for _, m := range slices.SortedFunc(slices.Values(s.Teachers), func(a, b Member) int { return cmp.Compare(a.ID, b.ID) }) {
+	for _, m := range slices.SortedFunc(slices.Values(s.Teachers), byID) {
 		if why := s.misfit(m, s.TeacherArithmetic); why != "" {
 			v.refused = append(v.refused, Refusal{m.ID, fmt.Sprintf("teacher-logit service %v: %s", m, why)})
 			continue
 		}
 		v.teachers = append(v.teachers, m)
 	}
-	v.findLost()
+	if s.Generation != nil {
+		v.lose()
+		v.bench()
+	}
 	return v
+}
+
+func byID(a, b Member) int { return strings.Compare(a.ID, b.ID) }
+
+// sorted are all trainers, by id.
+func (s State) sorted() []Trainer {
+	return slices.SortedFunc(slices.Values(s.Trainers), func(a, b Trainer) int { return byID(a.Member, b.Member) })
 }
 
 // misfit says why a process cannot take part in the run; empty: it can.
@@ -73,7 +83,7 @@ func (s State) gaveUp(m Member) *Failure {
 	return nil
 }
 
-// seat is a trainer's place in the generation; nil: it has none.
+// seat is the place in the generation of whoever has or had that id; nil: there is none.
 func (s State) seat(id string) *Seat {
 	if s.Generation == nil {
 		return nil
@@ -84,10 +94,27 @@ func (s State) seat(id string) *Seat {
 	return nil
 }
 
+// seated says that this very process is in the generation.
+func (s State) seated(m Member) bool {
+	seat := s.seat(m.ID)
+	return seat != nil && seat.same(m)
+}
+
 // trainer is what is known of the process in a seat; nil: nothing is.
 func (s State) trainer(m Member) *Trainer {
 	if i := slices.IndexFunc(s.Trainers, func(t Trainer) bool { return t.same(m) }); i >= 0 {
 		return &s.Trainers[i]
 	}
 	return nil
+}
+
+// member is the process of that id, in words.
+func (s State) member(id string) string {
+	if seat := s.seat(id); seat != nil {
+		return seat.String()
+	}
+	if i := slices.IndexFunc(s.Trainers, func(t Trainer) bool { return t.ID == id }); i >= 0 {
+		return s.Trainers[i].String()
+	}
+	return id
 }
