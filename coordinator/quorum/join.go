@@ -90,15 +90,10 @@ func (v *view) next(broken bool) (members, joined []Member) {
 // regroup makes the next generation after this one broke, or waits for those that it needs.
 func (v *view) regroup(why []string) Decision {
 	members, joined := v.next(true)
-	for _, seat := range v.Generation.Seats {
-		if v.out(seat.ID) {
-			why = append(why, v.keptOut(seat.ID))
-		}
-	}
 	if n := v.need() - len(members); n > 0 {
 		if v.StopAsked {
-			return Decision{Phase: Stopped, Over: true, Reason: sentence(why, fmt.Sprintf(
-				"stopped: %s; nobody trained any more, and the run would go on after iteration %d of %d, from its newest checkpoint", v.StopReason, v.After, v.Iterations))}
+			why = slices.Insert(why, 0, "stopped: "+v.StopReason)
+			return Decision{Phase: Stopped, Over: true, Reason: sentence(why, fmt.Sprintf("no trainer is left; resumed, the run goes on after iteration %d of %d", v.After, v.Iterations))}
 		}
 		return v.wait(why, []string{fmt.Sprintf("%d more %s (%d of at least %d are there)", n, plural(n, "trainer"), len(members), v.need())})
 	}

@@ -86,13 +86,17 @@ func (v *view) broken() []string {
 	}
 	const most = 3
 	if n := len(why) - most; n > 0 {
-		why = append(why[:most], fmt.Sprintf("%d more were lost", n))
+		why = append(why[:most], fmt.Sprintf("so %s %d more", was(n), n))
+	}
+	for _, seat := range v.Generation.Seats {
+		if v.out(seat.ID) {
+			why = append(why, v.keptOut(seat.ID))
+		}
 	}
 	for _, c := range complaints {
-		if v.lost[c.To] != "" || !v.ripe(c) {
-			continue
+		if v.lost[c.To] == "" && !v.out(c.From) && !v.out(c.To) && v.ripe(c) {
+			why = append(why, v.words(c))
 		}
-		why = append(why, v.words(c))
 	}
 	return why
 }

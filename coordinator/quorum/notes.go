@@ -12,7 +12,9 @@ func (v *view) notes(d Decision) Decision {
 		return d
 	}
 	for _, id := range slices.Sorted(maps.Keys(v.benched)) {
-		d.Notes = append(d.Notes, v.keptOut(id))
+		if d.Phase != Waiting || v.seat(id) == nil { // else the reason says so
+			d.Notes = append(d.Notes, v.keptOut(id))
+		}
 	}
 	g := d.Generation
 	if g == nil {
@@ -35,7 +37,7 @@ func (v *view) notes(d Decision) Decision {
 func (v *view) outside(g *Generation) []string {
 	var out []string
 	for _, t := range v.there {
-		if v.out(t.ID) || slices.ContainsFunc(g.Seats, func(seat Seat) bool { return seat.same(t.Member) }) {
+		if v.out(t.ID) || t.Leaving != "" || slices.ContainsFunc(g.Seats, func(seat Seat) bool { return seat.same(t.Member) }) {
 			continue
 		}
 		var what string

@@ -50,4 +50,11 @@ func plural(n int, noun string) string {
 	return noun + "s"
 }
 
+func was(n int) string {
+	if n == 1 {
+		return "was"
+	}
+	return "were"
+}
+
 func count(n int, noun string) string { return fmt.Sprintf("%d %s", n, plural(n, noun)) }

@@ -25,6 +25,8 @@ func sight(s State) *view {
 			v.refused = append(v.refused, Refusal{t.ID, fmt.Sprintf("trainer %v: %s", t.Member, why)})
 		case !t.Lease || s.gaveUp(t.Member) != nil || t.Leaving != "" && !s.seated(t.Member):
 			// It is gone, or on its way.
+		case s.seated(t.Member) && (!t.Connected || s.silent(t)):
+			// It is lost, or not quite.
 		case !t.Connected:
 			v.absent = append(v.absent, fmt.Sprintf("trainer %v is in etcd and has not called the coordinator", t.Member))
 		case s.silent(t):

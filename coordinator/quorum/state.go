@@ -90,7 +90,7 @@ type Generation struct {
 	Planned bool   // nobody was lost: the iteration in flight is ended first
 }
 
-// State is all that a decision rests on.
+// State is all that a decision rests on. Decide when anything of it has changed, and, as time counts too, a few times in every Silence.
 type State struct {
 	// What the run asks for.
 	Shards, Start, Min, Max         int // the first generation waits for Start trainers; later ones have from Min to Max

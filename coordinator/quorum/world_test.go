@@ -121,6 +121,8 @@ func (w *world) command(c []string) error {
 		} else {
 			w.Start, w.Min, w.Max = n(2), 1, max(n(2), w.Shards)
 		}
+	case "checkpoint": // checkpoint K: one is on disk
+		w.After = uint32(n(1))
 	case "wait": // wait LIMIT
 		w.WaitTimeout = d(1)
 	case "teacher-arithmetic":
@@ -135,8 +137,9 @@ func (w *world) command(c []string) error {
 		*w.is(c[1]) = Trainer{Member: process(c), Lease: true}
 	case "teacher":
 		w.Teachers = append(w.Teachers, process(c))
-	case "lease-ends":
+	case "lease-ends": // lease-ends ID
 		w.is(c[1]).Lease = false
+	case "teacher-leaves": // teacher-leaves ID
 		w.Teachers = slices.DeleteFunc(w.Teachers, func(m Member) bool { return m.ID == c[1] })
 	case "breaks": // breaks ID: its report stream did
 		t := w.is(c[1])
