@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 
 	"github.com/dither-ml/dither/coordinator/membership"
 	"github.com/dither-ml/dither/dataloader"

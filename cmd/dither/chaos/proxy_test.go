@@ -13,7 +13,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // echo serves what it hears, on a network before it; dial opens a connection to it, as "a".
-func echo(t *testing.T, who string) (n *Network, dial func() net.Conn) {
+func echo(t *testing.T, who string) (n *Network, dial func() (net.Conn, error)) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -43,12 +43,21 @@ func echo(t *testing.T, who string) (n *Network, dial func() net.Conn) {
 		l.Close()
 		<-served
 	})
-	return n, func() net.Conn {
+	return n, func() (net.Conn, error) {
 		c, err := net.Dial("tcp", p.Address())
+		if err == nil {
+			t.Cleanup(func() { c.Close() })
+		}
+		return c, err
+	}
+}
+
+func must(t *testing.T) func(net.Conn, error) net.Conn {
+	return func(c net.Conn, err error) net.Conn {
+		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { c.Close() })
 		return c
 	}
 }
@@ -68,7 +77,7 @@ const soon = 10 * time.Second // never waited out unless a test fails
 
 func TestWhatIsCut(t *testing.T) {
 	n, dial := echo(t, "a")
-	c, other := dial(), dial()
+	c, other := must(t)(dial()), must(t)(dial())
 	if _, err := says(c, soon); err != nil {
 		t.Fatal(err)
 	}
@@ -81,11 +90,15 @@ func TestWhatIsCut(t *testing.T) {
 	if _, err := says(c, soon); err == nil {
 		t.Error("a connection that was cut goes on")
 	}
-	if _, err := says(dial(), soon); err == nil {
+	late, err := dial() // it may be broken before that returns
+	if err == nil {
+		_, err = says(late, soon)
+	}
+	if err == nil {
 		t.Error("a connection comes about where there is a cut")
 	}
 	mend()
-	if _, err := says(dial(), soon); err != nil {
+	if _, err := says(must(t)(dial()), soon); err != nil {
 		t.Error(err)
 	}
 	if _, err := says(other, soon); err == nil {
@@ -95,7 +108,7 @@ func TestWhatIsCut(t *testing.T) {
 
 func TestWhatIsSilent(t *testing.T) {
 	n, dial := echo(t, "a")
-	c := dial()
+	c := must(t)(dial())
 	if _, err := says(c, soon); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +125,7 @@ func TestWhatIsSilent(t *testing.T) {
 
 func TestWhatIsDelayed(t *testing.T) {
 	n, dial := echo(t, "a")
-	c := dial()
+	c := must(t)(dial())
 	const each = 30 * time.Millisecond
 	defer n.Delay("a", "b", each)()
 	if took, err := says(c, soon); err != nil || took < 2*each {
