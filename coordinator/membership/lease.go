@@ -29,7 +29,7 @@ func (c *Client) session(ctx context.Context, ttl time.Duration) (*session, erro
 	if err != nil {
 		return nil, fmt.Errorf("asking etcd for a lease of %d s: %w", seconds, c.explain(err))
 	}
-	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
+	keep, stop := context.WithCancel(c.etcd.Ctx())
 	s := &session{id: grant.ID, lost: make(chan struct{}), stop: stop}
 	s.done.Go(func() { c.keep(keep, s, asked, time.Duration(seconds)*time.Second) })
 	return s, nil
