@@ -16,9 +16,10 @@ type Reducer struct {
 	transport   Transport // nil for one trainer alone
 	chunkFloats int
 	silence     time.Duration
-	stale       bool          // the mutant AcceptStale
-	over        chan struct{} // closed when the reducer failed, or closed and all was sent
-	subtrees    []Range       // this trainer's
+	stale       bool                          // the mutant AcceptStale
+	get         func(floats int) *wire.Buffer // memory for what may be sent
+	over        chan struct{}                 // closed when the reducer failed, or closed and all was sent
+	subtrees    []Range                       // this trainer's
 	tree        tree
 	adder       adder // the worker's
 	goroutines  sync.WaitGroup
@@ -32,6 +33,7 @@ type Reducer struct {
 	current         *bucket   // what the worker reads now
 	chunks          map[chunkID]*assembly
 	lanes           []*lane // by rank; nil: one's own
+	adding          int     // sums that are being added up, without mu
 	departed        []bool  // by rank: the peer has closed in good order
 	err             error   // the first failure: final
 	closing, sent   bool    // Close has begun; and all that was posted has been sent
@@ -68,6 +70,10 @@ func New(g Group, t Transport, o Options) *Reducer {
 	r := &Reducer{
 		group: g, transport: t, chunkFloats: o.ChunkFloats, silence: o.Silence, stale: mutated(AcceptStale), over: make(chan struct{}), subtrees: Subtrees(g.Ranges[g.Rank], shards), tree: newTree(g.Ranges), adder: newAdder(shards),
 		started: map[uint32]*bucket{}, chunks: map[chunkID]*assembly{}, lanes: make([]*lane, len(g.Ranges)), departed: make([]bool, len(g.Ranges)),
+	}
+	r.get = wire.Get
+	if own, ok := t.(interface{ get(int) *wire.Buffer }); ok {
+		r.get = own.get
 	}
 	if mutated(SumOverTrainers) {
 		r.subtrees, r.tree = []Range{g.Ranges[g.Rank]}, trainerTree(g.Ranges)
@@ -166,7 +172,7 @@ func (r *Reducer) Wait(id uint32, sum []float32) error {
 		}
 	}
 	if r.err != nil {
-		for r.current != nil && r.current == b { // the worker still reads the shards
+		for r.adding > 0 || r.current != nil && r.current == b { // the shards are still read
 			r.progress.Wait()
 		}
 		return r.err
@@ -236,7 +242,7 @@ func (r *Reducer) gather(from int, c wire.Chunk) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.admit(id); err != nil {
+	if err := r.admit(id); err != nil || r.err != nil {
 		return err
 	}
 	a := r.assembly(id)
@@ -255,11 +261,16 @@ func (r *Reducer) gather(from int, c wire.Chunk) error {
 		if left.Len() != right.Len() {
 			return r.refuse(from, "%v has %d floats on one trainer and %d on another", id, left.Len(), right.Len())
 		}
+		r.adding++
 		r.mu.Unlock()
-		add(left.Writable(), right.Floats())
-		right.Release()
+		sum := r.join(left, right)
 		r.mu.Lock()
-		at, data = parent, left
+		r.adding--
+		if r.err != nil {
+			r.progress.Broadcast()
+			return nil
+		}
+		at, data = parent, sum
 	}
 	if a.sum == nil {
 		return nil
@@ -274,6 +285,25 @@ func (r *Reducer) gather(from int, c wire.Chunk) error {
 	}
 	r.progress.Broadcast()
 	return nil
+}
+
+// join is left + right, in the memory of one of them if it may be written.
+func (r *Reducer) join(left, right *wire.Buffer) (sum *wire.Buffer) {
+	switch {
+	case !left.Fixed():
+		add(left.Writable(), left.Floats(), right.Floats())
+		right.Release()
+		return left
+	case !right.Fixed():
+		add(right.Writable(), left.Floats(), right.Floats())
+		left.Release()
+		return right
+	}
+	sum = r.get(left.Len())
+	add(sum.Writable(), left.Floats(), right.Floats())
+	left.Release()
+	right.Release()
+	return sum
 }
 
 // finish takes a whole sum from its owner.
