@@ -50,10 +50,14 @@ func (s *Server) Connect(ctx context.Context, p Peers) (Transport, []uint32, err
 	x := &exchange{position: wire.Position{Run: s.run, SpecSHA256: s.specSHA256, Generation: p.Generation}, peers: p,
 		links: make([]*link, len(p.Addresses)), applied: make([]uint32, len(p.Addresses)), arrived: make(chan struct{}), aborted: make(chan struct{})}
 	x.applied[p.Rank] = p.Applied
+	if !s.alone && len(p.Addresses) > 1 {
+		x.segment, _ = wire.NewSegment() // without one, numbers travel
+	}
 	s.mu.Lock()
 	if s.newest != nil && s.newest.position.Generation >= p.Generation {
 		newest := s.newest.position.Generation
 		s.mu.Unlock()
+		x.segment.Close()
 		return nil, nil, fmt.Errorf("%w: to begin generation %d after generation %d", ErrRefused, p.Generation, newest)
 	}
 	s.newest = x
@@ -62,9 +66,6 @@ func (s *Server) Connect(ctx context.Context, p Peers) (Transport, []uint32, err
 	s.mu.Unlock()
 	if len(p.Addresses) == 1 {
 		return nil, x.applied, nil
-	}
-	if !s.alone {
-		x.segment, _ = wire.NewSegment() // without one, numbers travel
 	}
 
 	ctx, cancel := context.WithCancel(ctx)

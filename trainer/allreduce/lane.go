@@ -117,7 +117,7 @@ func (l *lane) receive() {
 	}
 }
 
-// deliver sorts a chunk from a peer.
+// deliver sorts a chunk from a peer, and takes over its reference.
 func (r *Reducer) deliver(from int, c wire.Chunk) error {
 	owner := r.owner(c.Index)
 	if r.stale {
@@ -132,6 +132,7 @@ func (r *Reducer) deliver(from int, c wire.Chunk) error {
 	case c.Kind == ditherv1.ChunkKind_CHUNK_KIND_SUM && owner == from:
 		return r.finish(from, c)
 	}
+	c.Data.Release()
 	return r.refuse(from, "%v of %v, whose owner is rank %d, came to rank %d", c.Kind, chunkID{c.Iteration, c.Bucket, c.Index}, owner, r.group.Rank)
 }
 

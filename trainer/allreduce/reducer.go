@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce/wire"
 )
 
@@ -230,100 +229,6 @@ func (r *Reducer) assembly(id chunkID) *assembly {
 		r.chunks[id] = a
 	}
 	return a
-}
-
-// gather puts a partial sum from a trainer, oneself or a peer, into its chunk's assembly. When that makes the sum whole, it goes to everyone.
-func (r *Reducer) gather(from int, c wire.Chunk) error {
-	shards, data := Range{int(c.First), int(c.End)}, c.Data
-	id := chunkID{c.Iteration, c.Bucket, c.Index}
-	at, ok := r.tree.leaves[shards]
-	if !ok || r.tree.nodes[at].rank != from {
-		return r.refuse(from, "shards %v of %v are none of its subtrees %v", shards, id, Subtrees(r.group.Ranges[from], r.tree.nodes[0].shards.End))
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.admit(id); err != nil || r.err != nil {
-		return err
-	}
-	a := r.assembly(id)
-	if a.seen[at] && r.stale {
-		data.Release()
-		return nil
-	} else if a.seen[at] {
-		return r.refuse(from, "shards %v of %v came twice", shards, id)
-	}
-	a.seen[at] = true
-	for {
-		left, right, parent := a.put(&r.tree, at, data)
-		if left == nil {
-			break
-		}
-		if left.Len() != right.Len() {
-			return r.refuse(from, "%v has %d floats on one trainer and %d on another", id, left.Len(), right.Len())
-		}
-		r.adding++
-		r.mu.Unlock()
-		sum := r.join(left, right)
-		r.mu.Lock()
-		r.adding--
-		if r.err != nil {
-			r.progress.Broadcast()
-			return nil
-		}
-		at, data = parent, sum
-	}
-	if a.sum == nil {
-		return nil
-	}
-	if peers := len(r.lanes) - 1; peers > 0 {
-		a.sum.Retain(peers)
-		for _, l := range r.lanes {
-			if l != nil {
-				l.post(wire.Chunk{Iteration: id.iteration, Kind: ditherv1.ChunkKind_CHUNK_KIND_SUM, Bucket: id.bucket, Index: id.index, Data: a.sum})
-			}
-		}
-	}
-	r.progress.Broadcast()
-	return nil
-}
-
-// join is left + right, in the memory of one of them if it may be written.
-func (r *Reducer) join(left, right *wire.Buffer) (sum *wire.Buffer) {
-	switch {
-	case !left.Fixed():
-		add(left.Writable(), left.Floats(), right.Floats())
-		right.Release()
-		return left
-	case !right.Fixed():
-		add(right.Writable(), left.Floats(), right.Floats())
-		left.Release()
-		return right
-	}
-	sum = r.get(left.Len())
-	add(sum.Writable(), left.Floats(), right.Floats())
-	left.Release()
-	right.Release()
-	return sum
-}
-
-// finish takes a whole sum from its owner.
-func (r *Reducer) finish(from int, c wire.Chunk) error {
-	id := chunkID{c.Iteration, c.Bucket, c.Index}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.admit(id); err != nil {
-		return err
-	}
-	a := r.assembly(id)
-	if a.sum != nil && r.stale {
-		c.Data.Release()
-		return nil
-	} else if a.sum != nil {
-		return r.refuse(from, "the sum of %v came twice", id)
-	}
-	a.sum = c.Data
-	r.progress.Broadcast()
-	return nil
 }
 
 // admit refuses a chunk of an iteration that is over, or that no peer can have reached. It holds r.mu.

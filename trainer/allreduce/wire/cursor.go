@@ -30,7 +30,7 @@ func (c *cursor) tag(end int) (protowire.Number, protowire.Type, error) {
 		return 0, 0, err
 	}
 	field, kind := protowire.DecodeTag(v)
-	if field < protowire.MinValidNumber {
+	if field < protowire.MinValidNumber || field > protowire.MaxValidNumber {
 		return 0, 0, fmt.Errorf("%w: field number %d", ErrMalformed, field)
 	}
 	return field, kind, nil
