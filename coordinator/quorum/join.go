@@ -92,8 +92,8 @@ func (v *view) regroup(why []string) Decision {
 	members, joined := v.next(true)
 	if n := v.need() - len(members); n > 0 {
 		if v.StopAsked {
-			why = slices.Insert(why, 0, "stopped: "+v.StopReason)
-			return Decision{Phase: Stopped, Over: true, Reason: sentence(why, fmt.Sprintf("no trainer is left; resumed, the run goes on after iteration %d of %d", v.After, v.Iterations))}
+			why = slices.Insert(why, 0, "stopped when no trainer was left: "+v.StopReason)
+			return Decision{Phase: Stopped, Over: true, Reason: sentence(why, fmt.Sprintf("resumed, the run goes on after iteration %d of %d", v.After, v.Iterations))}
 		}
 		return v.wait(why, []string{fmt.Sprintf("%d more %s (%d of at least %d are there)", n, plural(n, "trainer"), len(members), v.need())})
 	}

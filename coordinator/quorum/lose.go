@@ -120,5 +120,5 @@ func (v *view) words(c Complaint) string {
 	if peer == nil {
 		return fmt.Sprintf("trainer %v could not go on: %s", v.seat(c.From).Member, c.Reason)
 	}
-	return fmt.Sprintf("trainer %v misses trainer %v, and both live: %s", v.seat(c.From).Member, peer.Member, c.Reason)
+	return fmt.Sprintf("trainer %v misses trainer %v: %s", v.seat(c.From).Member, peer.Member, c.Reason)
 }
