@@ -21,7 +21,7 @@ func (v *view) bench() {
 	}
 	open := func(p [2]string) bool { return !v.out(p[0]) && !v.out(p[1]) }
 	for _, p := range pairs {
-		if a, b := v.seat(p[0]) != nil, v.seat(p[1]) != nil; a != b && open(p) {
+		if a, b := v.stays(p[0]), v.stays(p[1]); a != b && open(p) {
 			if a {
 				put(p[1])
 			} else {
@@ -72,9 +72,6 @@ func (v *view) apart() [][2]string {
 		if c.From == c.To || !v.lives(c.From) || !v.lives(c.To) {
 			continue
 		}
-		if c.Generation == v.Generation.Number && !v.ripe(c) {
-			continue
-		}
 		if missed[c.pair()] == nil {
 			missed[c.pair()] = map[uint64]time.Duration{}
 		}
@@ -93,12 +90,12 @@ func (v *view) apart() [][2]string {
 	return out
 }
 
-// lives says of a trainer that it could be in the next generation.
+// stays says of a trainer that it is in the generation and not lost.
+func (v *view) stays(id string) bool { return v.seat(id) != nil && v.lost[id] == "" }
+
+// lives says of a trainer that it could be in the next generation; one that came back as another process is the same to its peers.
 func (v *view) lives(id string) bool {
-	if v.seat(id) != nil {
-		return v.lost[id] == ""
-	}
-	return slices.ContainsFunc(v.there, func(t Trainer) bool { return t.ID == id })
+	return v.stays(id) || slices.ContainsFunc(v.there, func(t Trainer) bool { return t.ID == id })
 }
 
 func (v *view) peers(pairs [][2]string, id string) []string {

@@ -88,30 +88,30 @@ func (v *view) broken() []string {
 	if n := len(why) - most; n > 0 {
 		why = append(why[:most], fmt.Sprintf("so %s %d more", was(n), n))
 	}
+	complaints = slices.DeleteFunc(complaints, func(c Complaint) bool { return v.lost[c.To] != "" || !v.ripe(c) })
+	if len(why)+len(complaints) == 0 {
+		return nil
+	}
 	for _, seat := range v.Generation.Seats {
 		if v.out(seat.ID) {
 			why = append(why, v.keptOut(seat.ID))
 		}
 	}
 	for _, c := range complaints {
-		if v.lost[c.To] == "" && !v.out(c.From) && !v.out(c.To) && v.ripe(c) {
+		if !v.out(c.From) && !v.out(c.To) {
 			why = append(why, v.words(c))
 		}
 	}
 	return why
 }
 
-// ripe says that no loss is behind a complaint: both sides live, and there was time to learn otherwise (a death may reach a peer before it reaches
-// the coordinator).
+// ripe says that no loss is behind a complaint: all who are not lost have called, and there was time to learn otherwise (a death may reach a peer
+// before it reaches the coordinator).
 func (v *view) ripe(c Complaint) bool {
-	for _, id := range []string{c.From, c.To} {
-		if seat := v.seat(id); seat != nil {
-			if t := v.trainer(seat.Member); t == nil || !t.Connected {
-				return false
-			}
-		}
-	}
-	return c.Ago >= v.Silence/4
+	return c.Ago >= v.Silence/4 && !slices.ContainsFunc(v.Generation.Seats, func(seat Seat) bool {
+		t := v.trainer(seat.Member)
+		return v.lost[seat.ID] == "" && (t == nil || !t.Connected)
+	})
 }
 
 // words of a complaint.

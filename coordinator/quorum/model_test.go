@@ -21,7 +21,10 @@ func TestModel(t *testing.T) {
 		w.Max = rapid.IntRange(w.Min, 8).Draw(t, "max")
 		w.Start = rapid.IntRange(w.Min, min(w.Max, w.Shards)).Draw(t, "start")
 		w.NeedTeacher = rapid.Bool().Draw(t, "teacher")
-		m := &model{world: w}
+		m := &model{world: w, cut: map[[2]string]bool{}}
+		for i := range rapid.IntRange(0, 8).Draw(t, "trainers") {
+			m.do("join %c host:0", 'a'+i)
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"":         m.check,
 			"join":     m.join,
@@ -30,14 +33,33 @@ func TestModel(t *testing.T) {
 			"lose":     m.trainerDo("lose"),
 			"back":     m.trainerDo("back"),
 			"complain": m.complain,
+			"cuts": func(t *rapid.T) {
+				if a, b := m.anyone(t), m.anyone(t); a != b {
+					m.cut[[2]string{a, b}] = true
+				}
+			},
+			"heals":   func(*rapid.T) { clear(m.cut) },
+			"notices": m.notices,
+			"noticed": m.notices, // often
 			"silent": func(t *rapid.T) {
 				m.do("silent %s %v", m.anyone(t), rapid.SampledFrom([]time.Duration{time.Second, 2 * time.Second}).Draw(t, "for"))
+			},
+			"levels": func(t *rapid.T) {
+				for _, trainer := range m.Trainers {
+					m.do("level %s %d", trainer.ID, m.Iteration)
+				}
 			},
 			"level": func(t *rapid.T) {
 				m.do("level %s %d", m.anyone(t), int(m.Iteration)-rapid.IntRange(0, min(2, int(m.Iteration))).Draw(t, "behind"))
 			},
-			"leave": func(t *rapid.T) { m.do("leave %s SIGTERM", m.anyone(t)) },
-			"fails": func(t *rapid.T) { m.do("fails %s its disk is full", m.anyone(t)) },
+			"leave": func(t *rapid.T) {
+				seldom(t)
+				m.do("leave %s SIGTERM", m.anyone(t))
+			},
+			"fails": func(t *rapid.T) {
+				seldom(t)
+				m.do("fails %s its disk is full", m.anyone(t))
+			},
 			"age": func(t *rapid.T) {
 				m.age(rapid.SampledFrom([]time.Duration{100 * time.Millisecond, time.Second, 3 * time.Second, 31 * time.Second}).Draw(t, "for"))
 			},
@@ -57,9 +79,8 @@ func TestModel(t *testing.T) {
 				m.do("lead")
 			},
 			"stop": func(t *rapid.T) {
-				if rapid.IntRange(0, 9).Draw(t, "seldom") > 0 {
-					t.Skip("not yet")
-				}
+				seldom(t)
+				seldom(t)
 				m.do("stop Ctrl-C")
 			},
 			"word": func(t *rapid.T) {
@@ -76,6 +97,14 @@ func TestModel(t *testing.T) {
 type model struct {
 	*world
 	processes int
+	cut       map[[2]string]bool // trainers that cannot reach each other
+}
+
+// seldom skips what would happen too often.
+func seldom(t *rapid.T) {
+	if rapid.IntRange(0, 4).Draw(t, "seldom") > 0 {
+		t.Skip("not now")
+	}
 }
 
 func (m *model) do(format string, args ...any) {
@@ -116,6 +145,21 @@ func (m *model) complain(t *rapid.T) {
 	if rapid.Bool().Draw(t, "ripe") {
 		m.age(500 * time.Millisecond)
 	}
+}
+
+// notices lets all trainers of the generation find out whom they cannot reach.
+func (m *model) notices(t *rapid.T) {
+	if m.Generation == nil {
+		t.Skip("nobody trains")
+	}
+	for _, a := range m.Generation.Seats {
+		for _, b := range m.Generation.Seats {
+			if m.cut[[2]string{a.ID, b.ID}] {
+				m.do("complain %s %s silent", a.ID, b.ID)
+			}
+		}
+	}
+	m.age(500 * time.Millisecond)
 }
 
 func (m *model) applied(t *rapid.T) {
@@ -167,126 +211,6 @@ func (m *model) check(t *rapid.T) {
 	}
 }
 
-// checkForce holds the generation in force to being able to train, as far as can be known.
-func (m *model) checkForce(t *rapid.T, d Decision) {
-	grace := m.Leading < m.Grace
-	for _, seat := range m.Generation.Seats {
-		trainer := m.trainer(seat.Member)
-		_, spoke := m.Words[seat.ID]
-		if spoke || grace {
-			continue
-		}
-		if trainer == nil || !trainer.Lease || trainer.Silent >= m.Silence {
-			t.Fatalf("%s is lost and in force:\n%s%+v", seat.ID, show(d), trainer)
-		}
-	}
-	all := func(id string) bool { t := m.trainer(m.seat(id).Member); return t != nil && t.Connected }
-	for _, c := range m.Complaints {
-		if c.Generation != m.Last || c.Ago < m.Silence/4 || m.seat(c.From) == nil || !all(c.From) || c.To != "" && !all(c.To) {
-			continue
-		}
-		if _, spoke := m.Words[c.From]; !spoke {
-			t.Fatalf("%s said that it cannot go on:\n%s", c.From, show(d))
-		}
-	}
-}
-
-// checkGeneration holds a new generation to the state that it was made of.
-func checkGeneration(t *rapid.T, s State, d Decision) {
-	g, old := d.Generation, s.Generation
-	least := s.Min
-	switch {
-	case old == nil:
-		least = s.Start
-	case s.StopAsked || s.Iteration >= s.Iterations:
-		least = 1
-	}
-	if n := len(g.Seats); n < least || n > s.Max || n > s.Shards {
-		t.Fatalf("%d seats, not from %d to %d", n, least, min(s.Max, s.Shards))
-	}
-	if g.Number != s.Last+1 {
-		t.Fatalf("number %d follows %d", g.Number, s.Last)
-	}
-	end := 0
-	for rank, seat := range g.Seats {
-		if seat.First != end || seat.End <= seat.First {
-			t.Fatalf("rank %d owns [%d,%d) after %d", rank, seat.First, seat.End, end)
-		}
-		end = seat.End
-		checkSeat(t, s, seat)
-		for _, other := range g.Seats[:rank] {
-			if other.ID == seat.ID {
-				t.Fatalf("%s has two seats", seat.ID)
-			}
-			if cannotReach(s, other.ID, seat.ID) {
-				t.Fatalf("%s and %s cannot reach each other:\n%s", other.ID, seat.ID, show(d))
-			}
-		}
-	}
-	if end != s.Shards {
-		t.Fatalf("%d of %d shards are owned", end, s.Shards)
-	}
-	if old == nil {
-		return
-	}
-	reason := slices.ContainsFunc(s.Complaints, func(c Complaint) bool { return c.Generation == old.Number })
-	var ranks []int
-	for rank, seat := range old.Seats {
-		now := slices.IndexFunc(g.Seats, func(n Seat) bool { return n.same(seat.Member) })
-		if now >= 0 {
-			ranks = append(ranks, now)
-			continue
-		}
-		reason = true
-		if trainer := s.trainer(seat.Member); g.Planned && trainer.Leaving == "" {
-			t.Fatalf("planned, and rank %d has no place any more:\n%s", rank, show(d))
-		}
-	}
-	if !slices.IsSorted(ranks) || len(ranks) > 0 && ranks[len(ranks)-1] != len(ranks)-1 {
-		t.Fatalf("old trainers have ranks %v", ranks)
-	}
-	if !reason && !g.Planned {
-		t.Fatalf("nothing happened:\n%s", show(d))
-	}
-}
-
-// checkSeat holds one trainer of a new generation to what it must be.
-func checkSeat(t *rapid.T, s State, seat Seat) {
-	trainer := s.trainer(seat.Member)
-	was := s.seated(seat.Member)
-	benefit := was && s.Leading < s.Grace
-	switch {
-	case trainer == nil:
-		t.Fatalf("%s is not there", seat.ID)
-	case seat.Version != s.Version || seat.TrainSHA256 != "" && seat.TrainSHA256 != s.TrainSHA256:
-		t.Fatalf("%s does not fit", seat.ID)
-	case s.gaveUp(seat.Member) != nil:
-		t.Fatalf("%s gave up", seat.ID)
-	case !was && trainer.Leaving != "":
-		t.Fatalf("%s leaves", seat.ID)
-	case !trainer.Lease && !benefit, trainer.Silent >= s.Silence && !benefit, !trainer.Connected && !was:
-		t.Fatalf("%s is lost: %+v", seat.ID, *trainer)
-	}
-}
-
-// cannotReach says that two trainers that live missed each other in two generations running.
-func cannotReach(s State, a, b string) bool {
-	missed := func(gen func(Complaint) bool) bool {
-		return slices.ContainsFunc(s.Complaints, func(c Complaint) bool {
-			return (c.From == a && c.To == b || c.From == b && c.To == a) && gen(c)
-		})
-	}
-	for _, c := range s.Complaints {
-		if c.Generation == s.Last && c.Ago < s.Silence/4 || c.Ago >= s.Benched {
-			continue
-		}
-		if missed(func(o Complaint) bool { return o == c }) && missed(func(o Complaint) bool { return o.Generation+1 == c.Generation }) {
-			return true
-		}
-	}
-	return false
-}
-
 // settles stops all faults and brings as many trainers as there must be: before long they train together, and nothing changes any more.
 func (m *model) settles(t *rapid.T) {
 	if m.last.Over || m.Doomed != nil || m.ending() {
@@ -305,13 +229,16 @@ func (m *model) settles(t *rapid.T) {
 		m.processes++
 		m.do("join z%d host:%d", ids, m.processes)
 	}
-	for range 40 { // seconds
+	clear(m.cut)
+	for range 70 { // seconds
 		for _, trainer := range m.sorted() {
 			if trainer.Leaving != "" || m.gaveUp(trainer.Member) != nil || m.misfit(trainer.Member, m.Arithmetic) != "" {
 				continue
 			}
 			m.do("back %s", trainer.ID)
-			m.do("level %s %d", trainer.ID, m.Iteration)
+			if m.last.Phase == Training { // there is somebody to copy from
+				m.do("level %s %d", trainer.ID, m.Iteration)
+			}
 		}
 		m.age(time.Second)
 		m.check(t)
