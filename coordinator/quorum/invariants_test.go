@@ -31,9 +31,6 @@ func (m *model) checkForce(t *rapid.T, d Decision) {
 		if c.Generation != m.Last || m.seat(c.From) == nil || !called(c.From) {
 			continue
 		}
-		if _, spoke := m.Words[c.From]; spoke {
-			continue
-		}
 		switch {
 		case c.To == "" || called(c.To):
 			if c.Ago >= m.Silence/4 && all {
@@ -115,7 +112,7 @@ func dropped(s State, seat Seat, next *Generation) string {
 	}
 	missed := slices.ContainsFunc(s.Complaints, func(c Complaint) bool { return c.Generation == s.Last && c.To == seat.ID })
 	switch grace := s.Leading < s.Grace; {
-	case !trainer.Lease && (!grace || missed && !trainer.Connected):
+	case !trainer.Lease && (!grace || missed):
 		return "its lease ended"
 	case !grace && trainer.Silent >= s.Silence:
 		return "it is silent"

@@ -86,7 +86,7 @@ func (v *view) with(old []Member, more []Trainer) []Member {
 
 // settled goes on to the members that there would be if those were in force already: one that leaves may make room, or let in whom it kept out.
 func (v *view) settled(members []Member) []Member {
-	for {
+	for range len(v.Trainers) { // at most one more comes in or goes each time
 		s := v.State
 		s.Last++
 		s.Generation = &Generation{Number: s.Last}
@@ -103,6 +103,7 @@ func (v *view) settled(members []Member) []Member {
 		}
 		members = then
 	}
+	return members
 }
 
 // regroup makes the next generation after this one broke, or waits for those that it needs.

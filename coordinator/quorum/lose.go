@@ -31,7 +31,7 @@ func (v *view) howLost(seat Seat) string {
 	missed := slices.ContainsFunc(v.Complaints, func(c Complaint) bool { return c.Generation == v.Generation.Number && c.To == seat.ID })
 	grace := v.Leading < v.Grace
 	switch {
-	case !t.Lease && (!grace || missed && !t.Connected):
+	case !t.Lease && (!grace || missed):
 		return "its etcd lease ended"
 	case grace:
 		return ""
@@ -55,7 +55,7 @@ func (v *view) spoke(id string) bool {
 func (v *view) complaints() []Complaint {
 	var out []Complaint
 	for _, c := range v.Complaints {
-		if c.Generation != v.Generation.Number || v.seat(c.From) == nil || v.lost[c.From] != "" || v.spoke(c.From) {
+		if c.Generation != v.Generation.Number || v.seat(c.From) == nil || v.lost[c.From] != "" {
 			continue
 		}
 		if !slices.ContainsFunc(out, func(o Complaint) bool { return o.pair() == c.pair() }) {

@@ -82,7 +82,7 @@ func (v *view) stragglers(d Decision) Decision {
 
 // teacher notes that labels are needed and nobody gives any; trainers wait for them, and after a while nobody waits for the trainers.
 func (v *view) teacher(d Decision) Decision {
-	if !v.NeedTeacher || len(v.teachers) > 0 || d.Phase != Training || v.ending() || v.Generation == nil {
+	if !v.NeedTeacher || len(v.teachers) > 0 || v.ending() || v.Generation == nil {
 		return d
 	}
 	d.TeacherAway = true
