@@ -149,6 +149,9 @@ func (c *client) ask(ctx context.Context, q *ditherv1.PerturbRequest) error {
 	return err
 }
 
+// passing are the codes of a service that is not there for the moment: it is down, or going down with questions in its hands.
+var passing = map[codes.Code]bool{codes.Unavailable: true, codes.Canceled: true, codes.Aborted: true}
+
 // call tries f until it is answered, or refused, or there have been enough tries, and puts its error in words.
 func (c *client) call(ctx context.Context, what string, f func(context.Context) error) error {
 	pause := c.options.Backoff
@@ -161,7 +164,7 @@ func (c *client) call(ctx context.Context, what string, f func(context.Context) 
 			return nil
 		case ctx.Err() != nil:
 			return fmt.Errorf("noise service %s (%s): %w", c.address, what, context.Cause(ctx))
-		case status.Code(err) != codes.Unavailable || attempt == c.options.Attempts:
+		case !passing[status.Code(err)] || attempt == c.options.Attempts:
 			return c.failure(what, err)
 		}
 		wait := time.NewTimer(pause)
@@ -179,7 +182,7 @@ func (c *client) failure(what string, err error) error {
 	s := status.Convert(err)
 	e := &serviceError{ErrAnswer, err, ""}
 	switch s.Code() {
-	case codes.Unavailable:
+	case codes.Unavailable, codes.Canceled, codes.Aborted:
 		e.kind = ErrUnavailable
 		e.sentence = fmt.Sprintf("noise service %s does not answer: %s (%s); start it with `dither noise serve` or check the address", c.address, s.Message(), what)
 	case codes.DeadlineExceeded:
