@@ -96,7 +96,7 @@ func TestSchedules(t *testing.T) {
 				n := done.Add(1)
 				if len(r.defects) > 0 {
 					failed.Add(1)
-					t.Errorf("%s\n%v\nthe last that happened:\n%s", strings.Join(r.defects, "\n"), s, strings.Join(r.trace[max(0, len(r.trace)-12):], "\n"))
+					t.Errorf("seed %d: %s\n%v\nthe last that happened:\n%s", s.Seed, strings.Join(r.defects, "\n"), s, strings.Join(r.trace[max(0, len(r.trace)-12):], "\n"))
 				}
 				mu.Lock()
 				if time.Since(said) > 10*time.Second {
