@@ -59,7 +59,8 @@ func (n *network) join(ctx context.Context, t *Trainer, group allreduce.Group) (
 	for _, m := range t.generation.GetTrainers() {
 		peers.Addresses = append(peers.Addresses, allreduce.PickAddress(m, host))
 	}
-	return n.exchange.Connect(ctx, peers)
+	transport, _, err := n.exchange.Connect(ctx, peers)
+	return transport, err
 }
 
 func (n *network) close() { n.server.Stop() }
