@@ -12,21 +12,20 @@ import (
 // train goes through the iterations after applied, then evaluates and says its last word.
 func (t *Trainer) train(ctx context.Context, reducer *allreduce.Reducer, applied uint32) error {
 	last := t.spec.GetIterations()
-	conn, err := t.teacher()
-	if err != nil {
-		return t.failed(applied, err)
+	var soft *Labels
+	if t.Run.GetSpec().GetTeacher() != nil {
+		teachers := make(chan []*ditherv1.Member, 1)
+		teachers <- t.generation.GetTeachers()
+		soft = NewLabels(LabelsConfig{ID: t.ID, Run: t.Run, Teachers: teachers, Logger: t.Logger})
+		defer soft.Close()
+		soft.Begin(applied+1, last, func(k uint32) []uint32 { return t.Samples(k, nil) })
 	}
-	var soft *labeler
-	if conn != nil {
-		defer conn.Close()
-		soft = newLabeler(ctx, t.Run, conn, t.Samples, applied+1, last)
-		defer soft.close()
-	}
+	var err error
 	for k := applied + 1; k <= last; k++ {
 		began := time.Now()
 		var values []float32
 		if soft != nil {
-			if values, err = soft.take(k); err != nil {
+			if values, err = soft.Take(ctx, k); err != nil {
 				return t.failed(applied, err)
 			}
 		}
@@ -116,7 +115,7 @@ func (t *Trainer) failed(applied uint32, why error) error {
 			t.Logger.Warn("the state after the last applied iteration could not be saved", "iteration", applied, "error", err)
 		}
 	}
-	_ = t.reporter.failure(&ditherv1.Failure{Message: ditherv1.Message(why), Iteration: applied, Deterministic: errors.Is(why, ErrDiverged)})
+	_ = t.reporter.failure(&ditherv1.Failure{Message: ditherv1.Message(why), Iteration: applied, Deterministic: errors.Is(why, ErrDiverged) || errors.Is(why, ErrLabels)})
 	return why
 }
 

@@ -160,7 +160,7 @@ func (m *members) Generations(ctx context.Context) <-chan *ditherv1.Generation {
 	go func() {
 		select {
 		case <-m.whole:
-			c <- &ditherv1.Generation{Number: 1, Trainers: m.joined, Teachers: []*ditherv1.Member{{Address: m.teacher}}, Reason: "all are here"}
+			c <- &ditherv1.Generation{Number: 1, Trainers: m.joined, Teachers: []*ditherv1.Member{{Id: "teacher", Role: "teacher", Address: m.teacher}}, Reason: "all are here"}
 		case <-ctx.Done():
 		}
 	}()

@@ -11,9 +11,6 @@ import (
 	"os"
 	"sync/atomic"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"github.com/dither-ml/dither/dataloader"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce"
@@ -170,22 +167,6 @@ func (t *Trainer) awaitGeneration(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-}
-
-// teacher dials the teacher-logit service of the generation; nil where the run has none.
-func (t *Trainer) teacher() (*grpc.ClientConn, error) {
-	if t.Run.GetSpec().GetTeacher() == nil {
-		return nil, nil
-	}
-	if len(t.generation.GetTeachers()) == 0 {
-		return nil, fmt.Errorf("generation %d has no teacher-logit service; start one with `dither serve teacher`", t.generation.GetNumber())
-	}
-	address := t.generation.GetTeachers()[0].GetAddress()
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)))
-	if err != nil {
-		return nil, fmt.Errorf("teacher-logit service at %s: %w", address, err)
-	}
-	return conn, nil
 }
 
 // MaxMessage is the largest message of the teacher-logit service in bytes: labels of a shard range, or a piece of a file.

@@ -17,8 +17,6 @@ import (
 	"github.com/dither-ml/dither/coordinator"
 	"github.com/dither-ml/dither/coordinator/membership"
 	"github.com/dither-ml/dither/dataloader"
-	"github.com/dither-ml/dither/noise"
-	"github.com/dither-ml/dither/noise/teacher"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer"
 	"github.com/dither-ml/dither/trainer/kernel"
@@ -271,69 +269,6 @@ func (w *worker) close() {
 	if w.listener != nil {
 		w.listener.Close()
 	}
-}
-
-func newServeTeacherCommand(a *app) *cobra.Command {
-	s := &serveFlags{}
-	cmd := &cobra.Command{Use: "teacher", Short: "Serve a run's noisy soft labels", Args: noArgs,
-		Example: "  dither serve teacher --coordinator 10.0.0.1:7000 --listen 10.0.0.2:7001 --data data"}
-	s.define(cmd, true)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := s.drain(cmd.Context())
-		defer cancel()
-		w, err := s.worker(ctx, false)
-		if err != nil {
-			return err
-		}
-		defer w.close()
-		file, err := trainer.GetFile(ctx, w.client, ditherv1.FileKind_FILE_KIND_TEACHER)
-		if err != nil {
-			return err
-		}
-		n, err := noise.New(w.run.GetSpec().GetNoise(), w.run.GetOptions().GetNoiseAddress())
-		if err != nil {
-			return err
-		}
-		service, err := teacher.New(ctx, teacher.Config{Run: w.run, Kernels: w.kernels, Data: w.data, File: file, Noise: n})
-		if err != nil {
-			return err
-		}
-		defer service.Close()
-		server := newService(grpc.MaxRecvMsgSize(trainer.MaxMessage), grpc.MaxSendMsgSize(trainer.MaxMessage))
-		ditherv1.RegisterTeacherServiceServer(server, service)
-		host, _ := os.Hostname()
-		lease, err := w.members.Join(ctx, &ditherv1.Member{Id: s.name("teacher"), Role: "teacher", Address: s.advertised(w.listener), KernelSet: w.kernels.Name(), Arithmetic: w.kernels.Arithmetic(),
-			Version: versionString(), Process: fmt.Sprintf("%s:%d", host, os.Getpid())}, leaseTTL)
-		if err != nil {
-			return temporary(err)
-		}
-		defer lease.Leave(context.WithoutCancel(ctx))
-		a.log.Info("serving noisy soft labels", "address", s.advertised(w.listener), "run", w.run.GetRun())
-		serving, done := context.WithCancel(ctx)
-		defer done()
-		go func() {
-			<-untilOver(ctx, w.client)
-			done()
-		}()
-		return server.serve(serving, w.listener)
-	}
-	return cmd
-}
-
-// untilOver is closed when the run is over, its coordinator is gone, or ctx is.
-func untilOver(ctx context.Context, c ditherv1.CoordinatorServiceClient) <-chan struct{} {
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		stream, err := c.Watch(ctx, &ditherv1.WatchRequest{})
-		for err == nil {
-			var e *ditherv1.WatchResponse
-			if e, err = stream.Recv(); e.GetResult() != nil {
-				return
-			}
-		}
-	}()
-	return over
 }
 
 // etcdMembership is a trainer's membership in etcd.
