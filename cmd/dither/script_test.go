@@ -165,6 +165,7 @@ func TestScripts(t *testing.T) {
 			"serve":    cmdServe,
 			"signal":   cmdSignal,
 			"occupy":   cmdOccupy,
+			"free":     cmdFree,
 			"files":    cmdFiles,
 			"ended":    cmdEnded,
 			"disk":     cmdDisk,
@@ -301,6 +302,17 @@ func cmdOccupy(ts *testscript.TestScript, neg bool, args []string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(func() { l.Close() })
+	ts.Setenv(args[0], l.Addr().String())
+}
+
+// cmdFree puts an address of a port that nobody listens on into a variable: free VAR
+func cmdFree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: free VAR")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Check(l.Close())
 	ts.Setenv(args[0], l.Addr().String())
 }
 
