@@ -32,7 +32,7 @@ func newServeCommand(a *app) *cobra.Command {
 
 // serveFlags is what every role takes.
 type serveFlags struct {
-	attached                           bool
+	attached, tcpOnly                  bool
 	listen, advertise, coordinator, id string
 	etcd, run                          string
 	data, kernels                      string
@@ -49,6 +49,8 @@ func (f *serveFlags) define(c *cobra.Command, worker bool) {
 	if !worker {
 		return
 	}
+	s.BoolVar(&f.tcpOnly, "tcp-only", false, "reach trainers of this host by TCP too, so that a proxy can stand between")
+	_ = s.MarkHidden("tcp-only")
 	s.StringVar(&f.coordinator, "coordinator", "", "HOST:PORT,... of the run's coordinators")
 	s.StringVar(&f.etcd, "etcd", "", "with --run, in place of --coordinator: HOST:PORT,... of the etcd that knows who leads")
 	s.StringVar(&f.run, "run", "", "with --etcd: the run's name there")
