@@ -46,6 +46,7 @@ type play struct {
 	moments    []moment // of iterations, as they were first heard of
 	generation *ditherv1.Generation
 	kills      []moment
+	filled     *fullDisk // nil: the disk was never full
 }
 
 // moment is when something happened, and in which generation.
@@ -116,6 +117,9 @@ func (p *play) perform(ctx context.Context, a *app, patience time.Duration, out 
 	ended := make(chan end, 1)
 	busy.Go(func() {
 		r, err := w.follow(ctx)
+		for err == nil && p.onFullDisk(ctx, r) {
+			r, err = w.follow(ctx)
+		}
 		ended <- end{r, err}
 	})
 	select {
@@ -180,7 +184,7 @@ func (p *play) act(ctx context.Context) (played int) {
 		end := func() {}
 		actions = append(actions, action{f.At, func() {
 			played++
-			end = p.begin(f)
+			end = p.begin(ctx, f)
 		}}, action{f.At + f.For, func() { end() }})
 	}
 	slices.SortStableFunc(actions, func(a, b action) int { return int(a.at - b.at) })
@@ -197,7 +201,7 @@ func (p *play) act(ctx context.Context) (played int) {
 }
 
 // begin does a fault, and gives what ends it.
-func (p *play) begin(f chaos.Fault) (end func()) {
+func (p *play) begin(ctx context.Context, f chaos.Fault) (end func()) {
 	s := p.stage
 	down := func(with syscall.Signal) func() {
 		s.signal(f.Target, with, true)
@@ -221,10 +225,61 @@ func (p *play) begin(f chaos.Fault) (end func()) {
 		s.back(f.Target)
 		return func() {}
 	case f.Kind == chaos.Disk:
+		p.fillDisk(ctx)
 		return func() {}
 	}
 	p.noteKill(f)
 	return down(syscall.SIGKILL)
+}
+
+// diskWait is how long a run may take to fail on a full disk, and its roles to end with it.
+const diskWait = 10 * time.Second
+
+// fillDisk lets the coordinators' disk be full until the run has failed of it, and then resumes the run.
+func (p *play) fillDisk(ctx context.Context) {
+	failed := make(chan struct{})
+	p.mu.Lock()
+	p.filled = &fullDisk{failed: failed, resumed: make(chan struct{})}
+	p.mu.Unlock()
+	if err := p.stage.fillDisk(); err != nil {
+		p.stage.problem(err.Error())
+		return
+	}
+	select {
+	case <-failed:
+	case <-time.After(diskWait): // no record may have been due
+	case <-ctx.Done():
+		return
+	}
+	if err := p.stage.resume(ctx); err != nil && ctx.Err() == nil {
+		p.stage.problem(fmt.Sprintf("the run cannot be resumed after a full disk: %v", err))
+	}
+	close(p.filled.resumed)
+}
+
+// fullDisk is where such a fault stands.
+type fullDisk struct{ failed, resumed chan struct{} }
+
+// onFullDisk says whether a result is that of a run whose disk is full, and waits until it is resumed.
+func (p *play) onFullDisk(ctx context.Context, r *ditherv1.RunResult) bool {
+	p.mu.Lock()
+	f := p.filled
+	p.mu.Unlock()
+	if f == nil || r.GetPhase() != "failed" {
+		return false
+	}
+	select {
+	case <-f.resumed: // it failed once more
+		return false
+	default:
+	}
+	close(f.failed)
+	select {
+	case <-f.resumed:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // noteKill keeps when a trainer that is in the generation is killed.

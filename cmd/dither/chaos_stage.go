@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,7 +35,8 @@ type stage struct {
 	pids     map[int]string    // their places
 	problems []string          // what no process may do, whatever is done to it
 	broken   chan struct{}     // capacity 1: there is a problem
-	resuming bool              // coordinators go on from the newest checkpoint
+	full     bool              // the coordinators' disk is: everybody may end as he likes, until the run is resumed
+	resuming bool              // coordinator-0 goes on from the newest checkpoint
 }
 
 // actor is a process in its place: one life after another.
@@ -136,7 +140,7 @@ func (s *stage) args(a *actor, at string) ([]string, error) {
 	case "coordinator":
 		args = append(args, flag("advertise", a.proxy.Address()), flag("etcd", s.etcd), flag("folder", s.run), flag("trainers", s.options.Trainers), flag("silence", s.options.Silence))
 		switch {
-		case resuming:
+		case resuming && a.place == "coordinator-0":
 			args = append(args, "--resume")
 		case a.lives > 1 || a.place != "coordinator-0":
 			args = append(args, "--standby")
@@ -155,9 +159,9 @@ func (s *stage) tend(a *actor, k *child) {
 	<-k.done
 	s.mu.Lock()
 	delete(s.pids, k.cmd.Process.Pid)
-	away := a.away || a.child != k
+	away, full := a.away || a.child != k, s.full
 	s.mu.Unlock()
-	if s.crew.isEnding() {
+	if full || s.crew.isEnding() {
 		return
 	}
 	switch code := k.code(); {
@@ -204,7 +208,11 @@ func (s *stage) signal(place string, with syscall.Signal, away bool) {
 func (s *stage) back(place string) {
 	s.mu.Lock()
 	a := s.actors[place]
+	there := a.child != nil && !a.away && !a.child.gone()
 	s.mu.Unlock()
+	if there { // as the run was resumed meanwhile
+		return
+	}
 	if err := s.bring(a, nil); err != nil && !s.crew.isEnding() {
 		s.problem(fmt.Sprintf("%s cannot be started again: %v", place, err))
 	}
@@ -239,20 +247,87 @@ func (s *stage) raise() error {
 		n    int
 	}{{"coordinator", o.Coordinators}, {"teacher", o.Teachers}, {"trainer", o.Trainers}} {
 		for i := range k.n {
-			var first *listening
-			if k.kind == "coordinator" && i == 0 {
-				first = &listening{}
+			if _, err := s.add(k.kind, fmt.Sprintf("%s-%d", k.kind, i)); err != nil {
+				return err
 			}
-			a, err := s.add(k.kind, fmt.Sprintf("%s-%d", k.kind, i))
-			if err == nil {
-				err = s.bring(a, first)
+		}
+	}
+	return s.bringAll()
+}
+
+// roles are the kinds of processes that etcd outlives, in the order in which they start.
+var roles = []string{"coordinator", "teacher", "trainer"}
+
+// bringAll starts a life in every place but etcd's. The first coordinator is waited for.
+func (s *stage) bringAll() error {
+	for _, kind := range roles {
+		for _, a := range s.of(kind) {
+			var answer *listening
+			if a.place == "coordinator-0" {
+				answer = &listening{}
 			}
-			if err != nil {
+			if err := s.bring(a, answer); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// of are the actors of a kind, by place.
+func (s *stage) of(kind string) (all []*actor) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, place := range slices.Sorted(maps.Keys(s.actors)) {
+		if a := s.actors[place]; a.kind == kind {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// fillDisk makes the disk full for every coordinator that is there.
+func (s *stage) fillDisk() error {
+	s.mu.Lock()
+	s.full = true
+	s.mu.Unlock()
+	for _, a := range s.of("coordinator") {
+		s.mu.Lock()
+		k := a.child
+		s.mu.Unlock()
+		if k.gone() {
+			continue
+		}
+		if err := chaos.FillDisk(k.cmd.Process.Pid); err != nil && !k.gone() {
+			return fmt.Errorf("filling the disk of %s: %w", a.place, err)
+		}
+	}
+	return nil
+}
+
+// resume ends every process but etcd, and begins the run again from its newest checkpoint.
+func (s *stage) resume(ctx context.Context) error {
+	for _, kind := range roles {
+		for _, a := range s.of(kind) {
+			s.signal(a.place, syscall.SIGKILL, true)
+			s.mu.Lock()
+			k := a.child
+			s.mu.Unlock()
+			select {
+			case <-k.done:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	s.mu.Lock()
+	s.resuming, s.full = true, false
+	s.mu.Unlock()
+	err := s.bringAll()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resuming = false
+	return err
 }
 
 // clear ends every process.
