@@ -334,7 +334,9 @@ func (q *quietRun) differs(r *ditherv1.RunResult, run string) string {
 	}
 	for i, it := range record.Iterations {
 		switch {
-		case i >= len(q.losses) || it.Iteration != uint32(i+1):
+		case i >= len(q.losses):
+			return fmt.Sprintf("metrics.jsonl has %d iterations, and the quiet run %d", len(record.Iterations), len(q.losses))
+		case it.Iteration != uint32(i+1):
 			return fmt.Sprintf("metrics.jsonl has iteration %d where %d is due", it.Iteration, i+1)
 		case it.Loss != q.losses[i]:
 			return fmt.Sprintf("the loss of iteration %d is %v, and the quiet run's %v", it.Iteration, it.Loss, q.losses[i])
