@@ -13,7 +13,6 @@ import (
 
 	"github.com/dither-ml/dither/cmd/dither/chaos"
 	"github.com/dither-ml/dither/coordinator/membership"
-	"github.com/dither-ml/dither/coordinator/runlog"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
@@ -310,40 +309,4 @@ func (p *play) recoveries() []float64 {
 		}
 	}
 	return out
-}
-
-// quietRun is what every schedule's run must come to.
-type quietRun struct {
-	dir    string
-	result *runlog.Result
-	losses []float64 // by iteration, from 1
-	took   time.Duration
-}
-
-// differs says in words what of a run is not the quiet run's; empty: nothing.
-func (q *quietRun) differs(r *ditherv1.RunResult, run string) string {
-	if r.GetPhase() != "finished" {
-		return fmt.Sprintf("the run %s: %s", r.GetPhase(), r.GetReason())
-	}
-	if r.GetParametersSha256() != q.result.ParametersSHA256 {
-		return fmt.Sprintf("its parameters are sha256:%s, and the quiet run's sha256:%s", r.GetParametersSha256(), q.result.ParametersSHA256)
-	}
-	record, err := runlog.Read(run)
-	if err != nil {
-		return err.Error()
-	}
-	for i, it := range record.Iterations {
-		switch {
-		case i >= len(q.losses):
-			return fmt.Sprintf("metrics.jsonl has %d iterations, and the quiet run %d", len(record.Iterations), len(q.losses))
-		case it.Iteration != uint32(i+1):
-			return fmt.Sprintf("metrics.jsonl has iteration %d where %d is due", it.Iteration, i+1)
-		case it.Loss != q.losses[i]:
-			return fmt.Sprintf("the loss of iteration %d is %v, and the quiet run's %v", it.Iteration, it.Loss, q.losses[i])
-		}
-	}
-	if got := len(record.Iterations); got != len(q.losses) {
-		return fmt.Sprintf("metrics.jsonl has %d iterations, and the quiet run %d", got, len(q.losses))
-	}
-	return ""
 }

@@ -24,7 +24,7 @@ type leader struct {
 func (l *leader) Close() error { return nil }
 
 func (l *leader) Watch(context.Context, *ditherv1.WatchRequest, ...grpc.CallOption) (grpc.ServerStreamingClient[ditherv1.WatchResponse], error) {
-	return &events{left: l.events}, nil
+	return &telling{left: l.events}, nil
 }
 
 func (l *leader) Status(context.Context, *ditherv1.StatusRequest, ...grpc.CallOption) (*ditherv1.StatusResponse, error) {
@@ -39,12 +39,12 @@ func (l *leader) Stop(_ context.Context, r *ditherv1.StopRequest, _ ...grpc.Call
 	return &ditherv1.StopResponse{}, nil
 }
 
-type events struct {
+type telling struct {
 	grpc.ClientStream
 	left []*ditherv1.WatchResponse
 }
 
-func (e *events) Recv() (*ditherv1.WatchResponse, error) {
+func (e *telling) Recv() (*ditherv1.WatchResponse, error) {
 	if len(e.left) == 0 {
 		return nil, io.ErrUnexpectedEOF
 	}
