@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +13,6 @@ import (
 	"github.com/dither-ml/dither/coordinator/membership"
 	"github.com/dither-ml/dither/dataloader"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
-	"github.com/dither-ml/dither/trainer"
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
@@ -32,7 +30,7 @@ func newServeCommand(a *app) *cobra.Command {
 
 // serveFlags is what every role takes.
 type serveFlags struct {
-	attached                           bool
+	attached, tcpOnly                  bool
 	listen, advertise, coordinator, id string
 	etcd, run                          string
 	data, kernels                      string
@@ -49,12 +47,14 @@ func (f *serveFlags) define(c *cobra.Command, worker bool) {
 	if !worker {
 		return
 	}
+	s.BoolVar(&f.tcpOnly, "tcp-only", false, "reach trainers of this host by TCP too, so that a proxy can stand between")
+	_ = s.MarkHidden("tcp-only")
 	s.StringVar(&f.coordinator, "coordinator", "", "HOST:PORT,... of the run's coordinators")
 	s.StringVar(&f.etcd, "etcd", "", "with --run, in place of --coordinator: HOST:PORT,... of the etcd that knows who leads")
 	s.StringVar(&f.run, "run", "", "with --etcd: the run's name there")
 	s.StringVar(&f.data, "data", "data", "folder that holds the data set")
 	s.StringVar(&f.kernels, "kernels", "auto", "kernel set: auto (the fastest here), generic, avx2 or avx512")
-	s.StringVar(&f.id, "id", "", "its name in the run; default: host and process")
+	s.StringVar(&f.id, "id", "", "its name in the run; default: host, process and a number that is another at each start")
 	s.IntVar(&f.threads, "threads", 0, "threads; 0: one for each processor")
 	s.DurationVar(&f.wait, "wait", time.Minute, "how long to wait for the coordinator")
 }
@@ -75,13 +75,13 @@ func (f *serveFlags) advertised(l net.Listener) string {
 	return l.Addr().String()
 }
 
-// name is the role's id in the run.
+// name is the role's id in the run. By default every start has another: one that was lost and its successor must not be taken for one.
 func (f *serveFlags) name(role string) string {
 	if f.id != "" {
 		return f.id
 	}
 	host, _ := os.Hostname()
-	return fmt.Sprintf("%s-%s-%d", role, host, os.Getpid())
+	return fmt.Sprintf("%s-%s-%d-%04x", role, host, os.Getpid(), rand.N(1<<16))
 }
 
 func (f *serveFlags) open(run *ditherv1.GetRunResponse, test bool) (*dataloader.Set, error) {
@@ -131,66 +131,4 @@ func (w *worker) close() {
 	if w.listener != nil {
 		w.listener.Close()
 	}
-}
-
-// etcdMembership is a trainer's membership in etcd.
-type etcdMembership struct {
-	client *membership.Client
-	lease  *membership.Lease
-	lost   chan struct{}
-}
-
-func (m *etcdMembership) Join(ctx context.Context, me *ditherv1.Member) (err error) {
-	if m.lease, err = m.client.Join(ctx, me, leaseTTL); err != nil {
-		return err
-	}
-	go func() {
-		select {
-		case <-m.lease.Lost():
-			close(m.lost)
-		case <-ctx.Done():
-		}
-	}()
-	return nil
-}
-
-func (m *etcdMembership) Generations(ctx context.Context) <-chan *ditherv1.Generation {
-	return m.client.WatchGeneration(ctx)
-}
-
-func (m *etcdMembership) Lost() <-chan struct{} { return m.lost }
-
-func newServeTrainerCommand(a *app) *cobra.Command {
-	s := &serveFlags{}
-	cmd := &cobra.Command{Use: "trainer", Short: "Compute shards of a run", Args: noArgs,
-		Example: "  dither serve trainer --coordinator 10.0.0.1:7000 --listen 10.0.0.3:7002 --data data --threads 8"}
-	s.define(cmd, true)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := s.drain(cmd.Context())
-		defer cancel()
-		if !s.attached { // else `dither run` has said so
-			a.warnThreads(s.threads)
-		}
-		w, err := s.worker(ctx, true)
-		if err != nil {
-			return err
-		}
-		defer w.close()
-		sockets, err := os.MkdirTemp("", "dither-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(sockets)
-		m := &etcdMembership{client: w.members, lost: make(chan struct{})}
-		err = trainer.Serve(context.WithoutCancel(ctx), trainer.Config{ID: s.name("trainer"), Version: versionString(), Run: w.run, Coordinator: w.client, Members: m, Kernels: w.kernels, Data: w.data,
-			Listener: w.listener, Advertise: s.advertised(w.listener), Socket: filepath.Join(sockets, "exchange"), Logger: a.log}, ctx.Done())
-		if m.lease != nil {
-			m.lease.Leave(context.WithoutCancel(ctx))
-		}
-		if errors.Is(err, trainer.ErrStopped) {
-			return stopped(err)
-		}
-		return err
-	}
-	return cmd
 }

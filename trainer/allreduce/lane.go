@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce/wire"
@@ -19,7 +20,12 @@ type lane struct {
 	ready    sync.Cond    // there is a chunk to send, or the reducer closes or failed
 	queue    []wire.Chunk // to be sent; of them
 	partials int          // are partials. Invariant: partials <= lanePartials
-	deaf     bool         // a send failed: what is posted is dropped, and what is received tells why
+	sending  bool         // Send is going on
+	idle     int          // ticks since something was sent
+	beat     bool         // a beat is to be sent
+	deaf     bool         // done with sending; or a send failed: what is posted is dropped, and what is received tells why
+
+	silent atomic.Int32 // ticks since something came
 }
 
 func newLane(r *Reducer, rank int) *lane {
@@ -41,28 +47,31 @@ func (l *lane) post(c wire.Chunk) {
 	l.ready.Signal()
 }
 
-// send sends what is posted until the reducer fails, or closes and all is sent.
+// send sends what is posted, and beats, until the reducer fails, or closes and all is sent.
 func (l *lane) send() {
 	r := l.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		for len(l.queue) == 0 && !l.deaf && r.err == nil && !r.closing {
+		for len(l.queue) == 0 && !l.beat && !l.deaf && r.err == nil && !r.sent {
 			l.ready.Wait()
 		}
-		if len(l.queue) == 0 || l.deaf || r.err != nil {
+		if l.deaf || r.err != nil || r.sent {
 			break
 		}
-		c := l.queue[0]
-		n := copy(l.queue, l.queue[1:]) // short, and so its memory stays
-		l.queue = l.queue[:n]
+		c := l.next()
+		l.idle, l.beat, l.sending = 0, false, true
 		r.mu.Unlock()
 		err := r.transport.Send(l.rank, c)
 		r.mu.Lock()
+		l.sending = false
 		l.deaf = l.deaf || err != nil
 		if c.Kind == ditherv1.ChunkKind_CHUNK_KIND_PARTIAL {
 			l.partials--
 			r.work.Signal()
+		}
+		if r.closing && len(l.queue) == 0 {
+			r.progress.Broadcast()
 		}
 	}
 	l.deaf = true
@@ -72,6 +81,17 @@ func (l *lane) send() {
 	l.queue, l.partials = nil, 0
 	r.work.Signal()
 	r.progress.Broadcast()
+}
+
+// next takes what is to be sent next.
+func (l *lane) next() wire.Chunk {
+	if len(l.queue) == 0 {
+		return l.r.pulse()
+	}
+	c := l.queue[0]
+	n := copy(l.queue, l.queue[1:]) // short, and so its memory stays
+	l.queue = l.queue[:n]
+	return c
 }
 
 // receive takes what comes from the peer until it closes, or the reducer does.
@@ -87,6 +107,7 @@ func (l *lane) receive() {
 			return
 		}
 		if err == nil {
+			l.silent.Store(0)
 			err = r.deliver(l.rank, c)
 		}
 		if err != nil {
@@ -96,15 +117,22 @@ func (l *lane) receive() {
 	}
 }
 
-// deliver sorts a chunk from a peer.
+// deliver sorts a chunk from a peer, and takes over its reference.
 func (r *Reducer) deliver(from int, c wire.Chunk) error {
 	owner := r.owner(c.Index)
+	if r.stale {
+		c.Iteration = max(c.Iteration, r.now())
+	}
 	switch {
+	case c.Kind == ditherv1.ChunkKind_CHUNK_KIND_BEAT && c.Data.Len() == 0:
+		c.Data.Release()
+		return nil
 	case c.Kind == ditherv1.ChunkKind_CHUNK_KIND_PARTIAL && owner == r.group.Rank:
 		return r.gather(from, c)
 	case c.Kind == ditherv1.ChunkKind_CHUNK_KIND_SUM && owner == from:
 		return r.finish(from, c)
 	}
+	c.Data.Release()
 	return r.refuse(from, "%v of %v, whose owner is rank %d, came to rank %d", c.Kind, chunkID{c.Iteration, c.Bucket, c.Index}, owner, r.group.Rank)
 }
 
@@ -143,8 +171,7 @@ func (r *Reducer) partialsOf(b *bucket, iteration uint32) error {
 			if !r.room(owner) {
 				return nil
 			}
-			data := wire.Get(min(r.chunkFloats, floats-at))
-			r.adder.sum(data.Writable(), b.shards[s.First-own.First:s.End-own.First], at)
+			data := r.subtree(b.shards[s.First-own.First:s.End-own.First], at, min(r.chunkFloats, floats-at), owner)
 			c := wire.Chunk{Iteration: iteration, Kind: ditherv1.ChunkKind_CHUNK_KIND_PARTIAL, Bucket: id, Index: index, First: uint32(s.First), End: uint32(s.End), Data: data}
 			if owner != r.group.Rank {
 				r.mu.Lock()
@@ -156,6 +183,17 @@ func (r *Reducer) partialsOf(b *bucket, iteration uint32) error {
 		}
 	}
 	return nil
+}
+
+// subtree is the sum over a subtree's shards of the elements [from, from+floats), for a chunk's owner. What stays here and is a single shard is not even copied: the shard is left alone until
+// Wait returns, and by then it was read.
+func (r *Reducer) subtree(shards [][]float32, from, floats, owner int) *wire.Buffer {
+	if len(shards) == 1 && owner == r.group.Rank {
+		return wire.Borrow(shards[0][from : from+floats : from+floats])
+	}
+	data := r.get(floats)
+	r.adder.sum(data.Writable(), shards, from)
+	return data
 }
 
 // room waits until a partial can be posted to a rank, and says whether the reducer goes on.
