@@ -75,7 +75,9 @@ func (e *execution) start(resumed bool) error {
 		return []string{etcd, flag("run", e.run), flag("id", id), flag("data", flags.data), flag("kernels", flags.kernels), threads}
 	}
 	if f.file.Spec.GetTeacher() != nil {
-		if err := e.crew.run(&role{name: "teacher", kind: "teacher", args: worker}); err != nil {
+		// What a noise that is not replayable has answered is the run's.
+		teacher := func(id string) []string { return append(worker(id), flag("journal", f.path(journalName))) }
+		if err := e.crew.run(&role{name: "teacher", kind: "teacher", args: teacher}); err != nil {
 			return err
 		}
 	}
