@@ -75,7 +75,7 @@ func (w *world) coordinate(host string) {
 		w.change(func() {
 			c.result = r
 			if w.result == nil && !c.dead {
-				w.result, w.ender = r, c
+				w.result, w.ender, w.etcdAway = r, c, !w.open(host, etcdHost)
 			}
 		})
 		if !w.LateKill {

@@ -240,13 +240,20 @@ func (w *world) farewell() {
 	}
 	late, done := context.WithTimeout(context.Background(), farewell)
 	defer done()
+	// Who is not in the last generation waits for a coordinator, and there may be none any more.
+	last, _ := w.etcd.Run(runName).Generation(late)
 	err := w.await(late, func() bool {
-		return !slices.ContainsFunc(w.processes, func(p *process) bool { return !p.dead })
+		return !slices.ContainsFunc(w.processes, func(p *process) bool {
+			return !p.dead && slices.ContainsFunc(last.GetTrainers(), func(m *ditherv1.Member) bool { return m.GetAddress() == p.member.GetAddress() })
+		})
 	})
 	if err != nil {
 		_ = w.defect("trainers are still there %v after the run ended: %s", farewell, w.standing())
 	}
-	if w.LateKill {
+	w.mu.Lock()
+	unheard := w.LateKill || w.etcdAway
+	w.mu.Unlock()
+	if unheard { // the result may not be in etcd
 		return
 	}
 	err = w.await(late, func() bool {

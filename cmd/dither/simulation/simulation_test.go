@@ -78,6 +78,7 @@ func TestSchedules(t *testing.T) {
 	}
 	var next, done, failed atomic.Int64
 	var generations atomic.Uint64
+	var leaked int64
 	var virtual atomic.Int64
 	began, said := time.Now(), time.Now()
 	var mu sync.Mutex
@@ -94,6 +95,10 @@ func TestSchedules(t *testing.T) {
 				generations.Add(r.generations)
 				virtual.Add(int64(r.virtual))
 				n := done.Add(1)
+				if held := wire.Outstanding(); *parallel == 1 && held != 0 && leaked == 0 {
+					leaked = held
+					t.Errorf("seed %d: %d buffers of the all-reduce are still held", s.Seed, held)
+				}
 				if len(r.defects) > 0 {
 					failed.Add(1)
 					t.Errorf("seed %d: %s\n%v\nthe last that happened:\n%s", s.Seed, strings.Join(r.defects, "\n"), s, strings.Join(r.trace[max(0, len(r.trace)-12):], "\n"))

@@ -56,6 +56,7 @@ type world struct {
 	trace     []string
 	result    *ditherv1.RunResult
 	ender     *candidate                        // that gave it
+	etcdAway  bool                              // when it did
 	leads     map[*membership.Leadership]string // who won it
 }
 
