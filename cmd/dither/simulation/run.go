@@ -68,6 +68,7 @@ func (w *world) play() report {
 	w.clear()
 	cancel()
 	w.all.Wait()
+	w.net.Close()
 	r := report{hash: w.hash(), trace: w.trace, defects: w.defects, virtual: virtual, lines: len(w.trace)}
 	if g, _ := w.etcd.Run(runName).Generation(context.Background()); g != nil {
 		r.generations = g.GetNumber()
