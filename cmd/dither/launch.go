@@ -4,13 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -31,43 +34,63 @@ type child struct {
 
 // crew is the children of one run.
 type crew struct {
-	dir      string
+	dir     string
+	say     func(line string) // what a person should know
+	news    chan struct{}     // capacity 1: something failed
+	tending sync.WaitGroup
+
+	mu       sync.Mutex
 	children []*child
+	failed   []failure // in their order
+	ending   bool      // nothing is started any more
 }
 
-// start begins `dither serve ROLE args...`; with answer, the first line that it prints is read into it as JSON: what others need to reach it.
-func (c *crew) start(name, role string, args []string, answer any) error {
+func newCrew(dir string, say func(string)) *crew {
+	return &crew{dir: dir, say: say, news: make(chan struct{}, 1)}
+}
+
+func (c *crew) isEnding() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ending
+}
+
+// errEnding is for a child that is not started any more.
+var errEnding = errors.New("the run is over")
+
+// start begins `dither serve KIND args...`; with answer, the first line that it prints is read into it as JSON: what others need to reach it.
+// A child that ended without saying it is given with the reason.
+func (c *crew) start(r *role, args []string, answer *listening) (*child, error) {
 	exe, err := os.Executable()
 	if err != nil {
-		return fmt.Errorf("starting %s: %w", name, err)
+		return nil, fmt.Errorf("starting %s: %w", r.name, err)
 	}
 	logs := filepath.Join(c.dir, "logs")
 	if err := os.MkdirAll(logs, 0o755); err != nil {
-		return err
+		return nil, err
 	}
-	k := &child{role: name, log: filepath.Join(logs, name+".log"), done: make(chan struct{})}
+	k := &child{role: r.name, log: filepath.Join(logs, r.name+".log"), done: make(chan struct{})}
 	log, err := os.OpenFile(k.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer log.Close()
-	k.cmd = exec.Command(exe, append([]string{"serve", role, "--attached"}, args...)...)
+	k.cmd = exec.Command(exe, append([]string{"serve", r.kind, "--attached"}, args...)...)
 	k.cmd.Stderr = log
 	// A Ctrl-C at the terminal is the parent's to hear; it stops the run in order.
 	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if k.hold, err = k.cmd.StdinPipe(); err != nil {
-		return err
+		return nil, err
 	}
 	var out io.ReadCloser
 	if answer != nil {
 		if out, err = k.cmd.StdoutPipe(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if err := k.cmd.Start(); err != nil {
-		return fmt.Errorf("starting %s: %w", name, err)
+	if err := c.begin(k); err != nil {
+		return nil, err
 	}
-	c.children = append(c.children, k)
 	var line []byte
 	var lineErr error
 	if answer != nil {
@@ -78,13 +101,48 @@ func (c *crew) start(name, role string, args []string, answer any) error {
 		close(k.done)
 	}()
 	if answer == nil {
-		return nil
+		return k, nil
 	}
 	if lineErr != nil {
 		<-k.done
-		return k.why()
+		return k, k.why()
 	}
-	return json.Unmarshal(line, answer)
+	return k, json.Unmarshal(line, answer)
+}
+
+// begin starts a child's process and makes it one of the crew's, unless that is to end.
+func (c *crew) begin(k *child) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending {
+		return errEnding
+	}
+	if err := k.cmd.Start(); err != nil {
+		return fmt.Errorf("starting %s: %w", k.role, err)
+	}
+	c.children = append(slices.DeleteFunc(c.children, (*child).gone), k)
+	return nil
+}
+
+// gone says whether it has ended.
+func (k *child) gone() bool {
+	select {
+	case <-k.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// code is the exit code of a child that ended; negative: a signal.
+func (k *child) code() int {
+	if k.err == nil {
+		return exitOK
+	}
+	if k.cmd.ProcessState == nil {
+		return exitFailed
+	}
+	return k.cmd.ProcessState.ExitCode()
 }
 
 // why is the reason for which a child failed: the last thing that it said.
@@ -104,24 +162,14 @@ func (k *child) why() error {
 	return withCode(code, fmt.Errorf("%s: %s (its log is %s)", k.role, last, k.log))
 }
 
-// firstFailure is why the first child that went wrong did; nil while none has.
-func (c *crew) firstFailure() error {
-	for _, k := range c.children {
-		select {
-		case <-k.done:
-			if k.err != nil {
-				return k.why()
-			}
-		default:
-		}
-	}
-	return nil
-}
-
-// end waits for the children to leave, and makes those leave who do not.
+// end waits for the children to leave, and makes those leave who do not. None is started again.
 func (c *crew) end(patience time.Duration) {
+	c.mu.Lock()
+	c.ending = true
+	children := c.children
+	c.mu.Unlock()
 	deadline := time.After(patience)
-	for _, k := range c.children {
+	for _, k := range children {
 		select {
 		case <-k.done:
 			continue
@@ -137,6 +185,7 @@ func (c *crew) end(patience time.Duration) {
 			<-k.done
 		}
 	}
+	c.tending.Wait()
 }
 
 func closedTimer() <-chan time.Time {

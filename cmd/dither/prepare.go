@@ -25,6 +25,8 @@ const (
 	teacherName = "teacher.safetensors" // the teacher's parameters or logits, so that the folder is all that a run needs
 	initName    = "init.safetensors"    // the start, where it is a file
 	addressName = "coordinator.json"    // where the coordinator listens while the run goes on
+	etcdName    = "etcd"                // what the etcd of `dither run` has on disk while the run goes on
+	journalName = "journal"             // the answers of a noise that is not replayable, while the run goes on
 	teacherRun  = "teacher"             // the run that trained the teacher, where `dither run` did
 )
 
@@ -79,6 +81,9 @@ func newDraft(f *runFlags, specFile string) (*draft, error) {
 // newSpec is a draft that has no folder yet.
 func newSpec(f *runFlags, specFile string) (*draft, error) {
 	d := &draft{flags: f, file: &ditherv1.RunFile{}}
+	if err := f.readTrainers(); err != nil {
+		return nil, err
+	}
 	if specFile != "" {
 		var err error
 		if d.file, err = readRunFile(specFile); err != nil {

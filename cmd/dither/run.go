@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
@@ -107,6 +105,9 @@ func (j *job) resume(dir string, args []string) error {
 		return badInputf("%s and --resume %s both say which run; leave one of them out", args[0], dir)
 	}
 	if err := j.flags.refuseSpec(); err != nil {
+		return err
+	}
+	if err := j.flags.readTrainers(); err != nil {
 		return err
 	}
 	var err error
@@ -222,101 +223,6 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	return failure
 }
 
-// execute starts the roles as children, follows the run, and leaves no child behind.
-func (j *job) execute(resumed bool) (*ditherv1.RunResult, error) {
-	f, trainers := j.folder, j.flags.trainers
-	if err := j.setStopAfter(); err != nil {
-		return nil, err
-	}
-	c := &crew{dir: f.dir}
-	defer c.end(0)
-	defer os.Remove(f.path(addressName))
-	args := []string{flag("folder", f.dir), flag("trainers", trainers), flag("data-official", f.data.Official)}
-	if resumed {
-		args = append(args, "--resume")
-	}
-	var at listening
-	if err := c.start("coordinator", "coordinator", args, &at); err != nil {
-		return nil, err
-	}
-	common := []string{flag("coordinator", at.Address), flag("data", j.flags.data), flag("kernels", j.flags.kernels)}
-	if f.file.Spec.GetTeacher() != nil {
-		if err := c.start("teacher", "teacher", append(common, flag("threads", threadsEach(j.flags.threads, trainers, runtime.GOMAXPROCS(0)))), nil); err != nil {
-			return nil, err
-		}
-	}
-	for i := range trainers {
-		name := fmt.Sprintf("trainer-%d", i)
-		if err := c.start(name, "trainer", append(common, flag("id", name), flag("threads", threadsEach(j.flags.threads, trainers, runtime.GOMAXPROCS(0)))), nil); err != nil {
-			return nil, err
-		}
-	}
-	return j.follow(c, at.Address)
-}
-
-// follow shows the run until it is over. A child that fails before the run has begun to train is the run's failure.
-func (j *job) follow(c *crew, address string) (*ditherv1.RunResult, error) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	client, conn, err := reach(ctx, address)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	go func() {
-		select {
-		case <-j.interrupted.Done():
-			_, _ = client.Stop(ctx, &ditherv1.StopRequest{Reason: "interrupted"})
-		case <-ctx.Done():
-		}
-	}()
-	failures := make(chan struct{}, len(c.children))
-	for _, k := range c.children {
-		go func() {
-			<-k.done
-			if k.err != nil {
-				failures <- struct{}{}
-			}
-		}()
-	}
-	type end struct {
-		result *ditherv1.RunResult
-		err    error
-	}
-	ended := make(chan end, 1)
-	title := "student"
-	if j.folder.file.Spec.GetTeacher() == nil {
-		title = "training"
-		if j.teacherOnly {
-			title = "teacher"
-		}
-	}
-	w := &watcher{app: j.app, title: title, batch: j.folder.file.Spec.GetBatch()}
-	go func() {
-		r, err := w.follow(ctx, client)
-		ended <- end{r, err}
-	}()
-	for {
-		select {
-		case e := <-ended:
-			if e.err != nil {
-				if why := c.firstFailure(); why != nil {
-					return nil, why
-				}
-				return nil, e.err
-			}
-			c.end(2 * parting)
-			return e.result, nil
-		case <-failures:
-			// In training, the coordinator knows better what a lost child means; before, nobody else can tell.
-			s, err := client.Status(ctx, &ditherv1.StatusRequest{})
-			if err != nil || s.GetPhase() == "waiting" {
-				return nil, c.firstFailure()
-			}
-		}
-	}
-}
-
 // setStopAfter writes --stop-after into spec.yaml's options: it is of this execution alone, never of the spec.
 func (j *job) setStopAfter() error {
 	o := j.folder.file.Options
@@ -362,69 +268,4 @@ func checkNewest(dir string) error {
 		return badInputf("%w; move it away to go on from an earlier one, or from the start if there is none", err)
 	}
 	return nil
-}
-
-// measureTeacher evaluates a teacher that came as a file, on the images on which the student was.
-func (j *job) measureTeacher() (*runlog.Result, error) {
-	spec := j.folder.file.Spec
-	c, err := checkpoint.Load(j.folder.path(teacherName))
-	if err != nil {
-		return nil, err
-	}
-	c.Meta.Model, c.Meta.Shortcut = spec.Teacher.Model.Name, spec.Teacher.Model.Shortcut
-	e := &evaluator{app: j.app, title: "measuring the teacher", checkpoint: c, set: j.folder.data, mean: spec.Dataset.Mean, std: spec.Dataset.Std}
-	kernels, err := openKernels(j.flags.kernels, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer kernels.Close()
-	e.kernels = kernels
-	r, err := e.test(j.interrupted)
-	if err != nil {
-		return nil, err
-	}
-	t := &runlog.Result{TestAccuracy: &r.Accuracy, TestLoss: &r.Loss}
-	if n := j.folder.file.Options.GetGradientNormImages(); n > 0 {
-		norm, err := e.trainingNorm(j.interrupted, spec, int(n))
-		if err != nil {
-			return nil, err
-		}
-		t.GradientNorm = &norm
-	}
-	return t, nil
-}
-
-// printRun is what a person sees at the end.
-func printRun(w io.Writer, r, teacher *runlog.Result, dir, reportPath string) {
-	percent := func(v *float64) string {
-		if v == nil {
-			return "-"
-		}
-		return fmt.Sprintf("%.2f %%", 100**v)
-	}
-	number := func(v *float64) string {
-		if v == nil {
-			return "-"
-		}
-		return fmt.Sprintf("%.4g", *v)
-	}
-	if teacher == nil {
-		teacher = &runlog.Result{}
-	}
-	speed := "-"
-	if teacher.ImagesPerSecond > 0 {
-		speed = number(&teacher.ImagesPerSecond)
-	}
-	rows := [][]string{{"test accuracy", percent(r.TeacherTestAccuracy), percent(r.TestAccuracy)}}
-	if r.ValidationAccuracy != nil {
-		rows = append(rows, []string{"validation accuracy", "-", percent(r.ValidationAccuracy)})
-	}
-	rows = append(rows, []string{"test loss (cross-entropy)", number(teacher.TestLoss), number(r.TestLoss)}, []string{"training loss (last iteration)", number(teacher.TrainLoss), number(r.TrainLoss)},
-		[]string{"gradient norm", number(r.TeacherGradientNorm), number(r.GradientNorm)}, []string{"images/s", speed, number(&r.ImagesPerSecond)})
-	table(w, []string{"", "teacher", "student"}, rows)
-	fmt.Fprintf(w, "\nrun folder %s, %s\n", dir, strings.Join(r.KernelSets, ", ")+" kernels")
-	if reportPath != "" {
-		fmt.Fprintf(w, "report     %s\n", reportPath)
-	}
-	fmt.Fprintf(w, "parameters %s\n", "sha256:"+strings.TrimPrefix(r.ParametersSHA256, "sha256:"))
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
@@ -21,12 +22,15 @@ type runFlags struct {
 	noise, loss, batchnorm, augment, init, out           string
 	temperature, lr, momentum, weightDecay, validation   float64
 	milestones                                           string
-	trainers, shards, batch, epochs, iterations, warmup  uint32
+	shards, batch, epochs, iterations, warmup            uint32
 	trainLimit, testLimit, evalEvery, checkpointEvery    uint32
 	stopAfter, gradientNorm, threads, labelDepth         uint32
 	seed                                                 uint64
 	kernels                                              string
 	cacheMiB                                             uint32
+	trainers                                             string
+	crew                                                 crewSize // what trainers says, once it is checked
+	silence, wait                                        time.Duration
 	set                                                  *pflag.FlagSet
 	complete                                             bool            // the spec file is of a run that was made, so that what is zero or missing there was meant
 	optimizer                                            map[string]bool // which of the optimizer's numbers a spec file has, by flag
@@ -45,7 +49,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	s.StringVar(&f.noise, "noise", "gaussian:sigma2=1", "none, gaussian:sigma2=V, symmetric:p=V or service:HOST:PORT?k=v")
 	s.StringVar(&f.loss, "loss", "quadratic", "quadratic, kd, ce, or a weighted sum such as kd=0.9,ce=0.1")
 	s.Float64Var(&f.temperature, "temperature", 4, "T of kd")
-	s.Uint32Var(&f.trainers, "trainers", 1, "trainers to wait for (dither run starts them)")
+	s.StringVar(&f.trainers, "trainers", "1", "N: begin with N trainers, go on with as few as 1 and as many as there are shards; MIN:MAX: never with fewer or more (dither run starts MAX)")
 	s.Uint32Var(&f.shards, "shards", 0, "logical slices of every batch; 0: as many as trainers; part of the spec")
 	s.Uint32Var(&f.batch, "batch", 64, "samples of an iteration, over all shards")
 	s.Uint32Var(&f.epochs, "epochs", 200, "length of the run in epochs")
@@ -69,6 +73,8 @@ func (f *runFlags) define(c *cobra.Command) {
 	s.Uint32Var(&f.labelDepth, "label-depth", 4, "iterations for which noisy soft labels are asked ahead of time")
 	s.Uint32Var(&f.cacheMiB, "teacher-cache", 256, "MiB of logits that the teacher-logit service may cache")
 	s.Uint32Var(&f.threads, "threads", 0, "threads of a trainer; 0: the processors, divided among the trainers here")
+	s.DurationVar(&f.silence, "silence", 2*time.Second, "after which a trainer that says nothing is taken for lost")
+	s.DurationVar(&f.wait, "wait", 0, "how long to wait for trainers or a teacher that are missing before giving up; 0: for ever")
 	s.StringVar(&f.kernels, "kernels", "auto", "kernel set: auto (the fastest here), generic, avx2 or avx512")
 	s.StringVar(&f.out, "out", "", "the run's folder; default runs/DATASET-MODEL-TIME; must not exist")
 }
@@ -188,7 +194,7 @@ func (f *runFlags) apply(file *ditherv1.RunFile) error {
 	num("batch", &s.Batch, f.batch)
 	shards := f.shards
 	if shards == 0 {
-		shards = f.trainers
+		shards = f.crew.shards()
 	}
 	num("shards", &s.Shards, shards)
 	str("batchnorm", &s.Batchnorm, f.batchnorm)
@@ -236,15 +242,18 @@ func (f *runFlags) refuseSpec() error {
 	return nil
 }
 
-// checkTrainers wants from one trainer to one for each shard.
-func (f *runFlags) checkTrainers(shards uint32) error {
-	switch {
-	case f.trainers == 0:
-		return badInputf("--trainers 0: a run needs at least one trainer")
-	case f.trainers > shards:
-		return badInputf("%d trainers are more than %d shards, and a trainer without a shard has nothing to do; say --trainers %d, or start a run with more --shards", f.trainers, shards, shards)
+// readTrainers reads what the flags say of trainers, before the shards are known.
+func (f *runFlags) readTrainers() (err error) {
+	if err = checkSilence(f.silence); err == nil {
+		f.crew, err = parseTrainers(f.trainers)
 	}
-	return nil
+	return err
+}
+
+// checkTrainers wants from one trainer to one for each shard.
+func (f *runFlags) checkTrainers(shards uint32) (err error) {
+	f.crew, err = f.crew.within(shards)
+	return err
 }
 
 // applyLoss settles the loss, and with it whether there is a teacher and noise: cross-entropy alone has neither unless they are asked for.

@@ -2,25 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 
-	"github.com/dither-ml/dither/coordinator"
 	"github.com/dither-ml/dither/coordinator/membership"
 	"github.com/dither-ml/dither/dataloader"
-	"github.com/dither-ml/dither/noise"
-	"github.com/dither-ml/dither/noise/teacher"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
-	"github.com/dither-ml/dither/trainer"
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
@@ -28,18 +20,19 @@ import (
 const leaseTTL = 10 * time.Second
 
 func newServeCommand(a *app) *cobra.Command {
-	cmd := group(&cobra.Command{Use: "serve", Short: "Be one role of a run: coordinator, trainer, teacher or noise",
+	cmd := group(&cobra.Command{Use: "serve", Short: "Be one role of a run: coordinator, trainer, teacher, noise or etcd",
 		Example: "  dither serve coordinator --dataset cifar10 --teacher resnet20.th --trainers 2 --listen 10.0.0.1:7000 --out runs/first\n" +
 			"  dither serve teacher --coordinator 10.0.0.1:7000 --listen 10.0.0.2:7001 --data data\n" +
 			"  dither serve trainer --coordinator 10.0.0.1:7000 --listen 10.0.0.3:7002 --data data"})
-	cmd.AddCommand(newServeCoordinatorCommand(a), newServeTeacherCommand(a), newServeTrainerCommand(a), newNoiseServeCommand(a, "noise", "dither serve noise"))
+	cmd.AddCommand(newServeCoordinatorCommand(a), newServeTeacherCommand(a), newServeTrainerCommand(a), newNoiseServeCommand(a, "noise", "dither serve noise"), newServeEtcdCommand(a))
 	return cmd
 }
 
 // serveFlags is what every role takes.
 type serveFlags struct {
-	attached                           bool
+	attached, tcpOnly                  bool
 	listen, advertise, coordinator, id string
+	etcd, run                          string
 	data, kernels                      string
 	threads                            int
 	wait                               time.Duration
@@ -54,10 +47,14 @@ func (f *serveFlags) define(c *cobra.Command, worker bool) {
 	if !worker {
 		return
 	}
-	s.StringVar(&f.coordinator, "coordinator", "", "HOST:PORT of the run's coordinator")
+	s.BoolVar(&f.tcpOnly, "tcp-only", false, "reach trainers of this host by TCP too, so that a proxy can stand between")
+	_ = s.MarkHidden("tcp-only")
+	s.StringVar(&f.coordinator, "coordinator", "", "HOST:PORT,... of the run's coordinators")
+	s.StringVar(&f.etcd, "etcd", "", "with --run, in place of --coordinator: HOST:PORT,... of the etcd that knows who leads")
+	s.StringVar(&f.run, "run", "", "with --etcd: the run's name there")
 	s.StringVar(&f.data, "data", "data", "folder that holds the data set")
 	s.StringVar(&f.kernels, "kernels", "auto", "kernel set: auto (the fastest here), generic, avx2 or avx512")
-	s.StringVar(&f.id, "id", "", "its name in the run; default: host and process")
+	s.StringVar(&f.id, "id", "", "its name in the run; default: host, process and a number that is another at each start")
 	s.IntVar(&f.threads, "threads", 0, "threads; 0: one for each processor")
 	s.DurationVar(&f.wait, "wait", time.Minute, "how long to wait for the coordinator")
 }
@@ -78,35 +75,13 @@ func (f *serveFlags) advertised(l net.Listener) string {
 	return l.Addr().String()
 }
 
-// name is the role's id in the run.
+// name is the role's id in the run. By default every start has another: one that was lost and its successor must not be taken for one.
 func (f *serveFlags) name(role string) string {
 	if f.id != "" {
 		return f.id
 	}
 	host, _ := os.Hostname()
-	return fmt.Sprintf("%s-%s-%d", role, host, os.Getpid())
-}
-
-// join asks the coordinator for the run and connects to its etcd.
-func (f *serveFlags) join(ctx context.Context) (ditherv1.CoordinatorServiceClient, *ditherv1.GetRunResponse, *membership.Client, error) {
-	if f.coordinator == "" {
-		return nil, nil, nil, badInputf("--coordinator is missing; give HOST:PORT of the run's coordinator")
-	}
-	client, _, err := coordinator.Dial(ctx, f.coordinator)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	asking, cancel := context.WithTimeout(ctx, f.wait)
-	defer cancel()
-	run, err := client.GetRun(asking, &ditherv1.GetRunRequest{}, grpc.WaitForReady(true))
-	if err != nil {
-		return nil, nil, nil, temporary(fmt.Errorf("no coordinator answers at %s within %v: %s; start one with `dither serve coordinator`, or check the address", f.coordinator, f.wait, ditherv1.Message(err)))
-	}
-	members, err := membership.Connect(ctx, run.GetEtcd(), run.GetRun())
-	if err != nil {
-		return nil, nil, nil, temporary(err)
-	}
-	return client, run, members, nil
+	return fmt.Sprintf("%s-%s-%d-%04x", role, host, os.Getpid(), rand.N(1<<16))
 }
 
 func (f *serveFlags) open(run *ditherv1.GetRunResponse, test bool) (*dataloader.Set, error) {
@@ -116,121 +91,6 @@ func (f *serveFlags) open(run *ditherv1.GetRunResponse, test bool) (*dataloader.
 		return nil, badInput(err)
 	}
 	return set, nil
-}
-
-func newServeCoordinatorCommand(a *app) *cobra.Command {
-	f, s := &runFlags{}, &serveFlags{}
-	var dir, etcd string
-	var resume, official bool
-	var wait time.Duration
-	cmd := &cobra.Command{Use: "coordinator [SPEC.yaml]", Short: "Coordinate a run whose other roles are started by hand",
-		Long:    "It makes the run's folder from the same flags as `dither run` (whose --teacher train it does not have: train the teacher as a run with --loss ce first), then waits for the roles.",
-		Example: "  dither serve coordinator --dataset cifar10 --data data --teacher resnet20.th --trainers 2 --listen 10.0.0.1:7000 --out runs/first\n  dither serve coordinator --folder runs/first --resume --trainers 3 --listen 10.0.0.1:7000",
-		Args:    cobra.MaximumNArgs(1)}
-	f.define(cmd)
-	s.define(cmd, false)
-	cmd.Flags().StringVar(&dir, "folder", "", "the folder of a run that was made before, in place of a spec")
-	cmd.Flags().BoolVar(&resume, "resume", false, "with --folder: go on from its newest checkpoint")
-	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait for trainers and teacher; 0: for ever")
-	cmd.Flags().BoolVar(&official, "data-official", false, "with --folder: the data's checksums are the official ones, as `dither run` has seen")
-	_ = cmd.Flags().MarkHidden("data-official")
-	cmd.Flags().StringVar(&etcd, "etcd", "", "HOST:PORT,... of an etcd to use; default: one embedded in this process")
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		ctx, cancel := s.drain(cmd.Context())
-		defer cancel()
-		if resume && dir == "" {
-			return badInputf("--resume goes with --folder DIR, the run to go on with")
-		}
-		run, err := coordinatorFolder(ctx, a, f, dir, append(args, "")[0])
-		if err != nil {
-			return err
-		}
-		if run.data != nil {
-			official = run.data.Official
-		}
-		var endpoints []string
-		if etcd != "" {
-			endpoints = strings.Split(etcd, ",")
-		}
-		hash := ditherv1.Hash(run.file.Spec)
-		trainers := int(f.trainers)
-		c, err := coordinator.Start(context.WithoutCancel(ctx), coordinator.Config{Run: runName(hash, run.dir), Dir: run.dir, Spec: run.file.Spec, SpecSHA256: hash, Options: run.file.Options,
-			Trainers: trainers, NeedTeacher: run.file.Spec.GetTeacher() != nil, Etcd: endpoints, Listen: s.listen, Advertise: s.advertise, LeaseTTL: leaseTTL,
-			Version: versionString(), Files: run.files(), Resume: resume, WaitTimeout: wait, DataOfficial: official, Logger: a.log})
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		at := listening{c.Address()}
-		text, err := json.Marshal(at)
-		if err != nil {
-			return err
-		}
-		if err := replaceFile(run.path(addressName), text); err != nil {
-			return err
-		}
-		defer os.Remove(run.path(addressName))
-		if _, err := fmt.Fprintf(a.stdout, "%s\n", text); err != nil {
-			return err
-		}
-		stop := context.AfterFunc(ctx, func() { c.Stop("the coordinator was asked to stop") })
-		defer stop()
-		r, err := c.Wait(context.WithoutCancel(ctx))
-		if err != nil {
-			return err
-		}
-		a.log.Info("the run is over", "phase", r.GetPhase(), "reason", r.GetReason(), "iteration", r.GetIteration(), "parameters", r.GetParametersSha256())
-		return ending(r, run.dir)
-	}
-	return cmd
-}
-
-// ending is a run's end as a command's.
-func ending(r *ditherv1.RunResult, dir string) error {
-	switch {
-	case r.GetPhase() == "finished":
-		return nil
-	case r.GetPhase() == "stopped":
-		return stopped(fmt.Errorf("%s; go on with `dither serve coordinator --folder %s --resume`", r.GetReason(), dir))
-	case r.GetTemporary():
-		return temporary(errors.New(r.GetReason()))
-	}
-	return errors.New(r.GetReason())
-}
-
-// coordinatorFolder is the folder of a run that was made before, without its data, or a new one.
-func coordinatorFolder(ctx context.Context, a *app, f *runFlags, dir, specFile string) (*folder, error) {
-	if dir != "" {
-		if specFile != "" {
-			return nil, badInputf("%s and --folder %s both say which run; leave one of them out", specFile, dir)
-		}
-		if err := f.refuseSpec(); err != nil {
-			return nil, err
-		}
-		file, err := readRunFile(filepath.Join(dir, specName))
-		if err != nil {
-			return nil, err
-		}
-		return &folder{dir: dir, file: file}, f.checkTrainers(file.GetSpec().GetShards())
-	}
-	d, err := newDraft(f, specFile)
-	if err != nil {
-		return nil, err
-	}
-	d.warn(a)
-	var t any
-	path := d.teacherPath()
-	switch path {
-	case "none":
-		d.file.Spec.Teacher = nil
-	case "train":
-		return nil, badInputf("--teacher train is of `dither run`: train the teacher as a run with --loss ce, and give its checkpoint as --teacher FILE")
-	default:
-		if t, err = d.teacherOf(path); err != nil {
-			return nil, err
-		}
-	}
-	return d.write(ctx, t, d.initPath())
 }
 
 // worker is a role that computes: it listens, has heard of the run from its coordinator, and has the data and kernels.
@@ -271,129 +131,4 @@ func (w *worker) close() {
 	if w.listener != nil {
 		w.listener.Close()
 	}
-}
-
-func newServeTeacherCommand(a *app) *cobra.Command {
-	s := &serveFlags{}
-	cmd := &cobra.Command{Use: "teacher", Short: "Serve a run's noisy soft labels", Args: noArgs,
-		Example: "  dither serve teacher --coordinator 10.0.0.1:7000 --listen 10.0.0.2:7001 --data data"}
-	s.define(cmd, true)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := s.drain(cmd.Context())
-		defer cancel()
-		w, err := s.worker(ctx, false)
-		if err != nil {
-			return err
-		}
-		defer w.close()
-		file, err := trainer.GetFile(ctx, w.client, ditherv1.FileKind_FILE_KIND_TEACHER)
-		if err != nil {
-			return err
-		}
-		n, err := noise.New(w.run.GetSpec().GetNoise(), w.run.GetOptions().GetNoiseAddress())
-		if err != nil {
-			return err
-		}
-		service, err := teacher.New(ctx, teacher.Config{Run: w.run, Kernels: w.kernels, Data: w.data, File: file, Noise: n})
-		if err != nil {
-			return err
-		}
-		defer service.Close()
-		server := newService(grpc.MaxRecvMsgSize(trainer.MaxMessage), grpc.MaxSendMsgSize(trainer.MaxMessage))
-		ditherv1.RegisterTeacherServiceServer(server, service)
-		host, _ := os.Hostname()
-		lease, err := w.members.Join(ctx, &ditherv1.Member{Id: s.name("teacher"), Role: "teacher", Address: s.advertised(w.listener), KernelSet: w.kernels.Name(), Arithmetic: w.kernels.Arithmetic(),
-			Version: versionString(), Process: fmt.Sprintf("%s:%d", host, os.Getpid())}, leaseTTL)
-		if err != nil {
-			return temporary(err)
-		}
-		defer lease.Leave(context.WithoutCancel(ctx))
-		a.log.Info("serving noisy soft labels", "address", s.advertised(w.listener), "run", w.run.GetRun())
-		serving, done := context.WithCancel(ctx)
-		defer done()
-		go func() {
-			<-untilOver(ctx, w.client)
-			done()
-		}()
-		return server.serve(serving, w.listener)
-	}
-	return cmd
-}
-
-// untilOver is closed when the run is over, its coordinator is gone, or ctx is.
-func untilOver(ctx context.Context, c ditherv1.CoordinatorServiceClient) <-chan struct{} {
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		stream, err := c.Watch(ctx, &ditherv1.WatchRequest{})
-		for err == nil {
-			var e *ditherv1.WatchResponse
-			if e, err = stream.Recv(); e.GetResult() != nil {
-				return
-			}
-		}
-	}()
-	return over
-}
-
-// etcdMembership is a trainer's membership in etcd.
-type etcdMembership struct {
-	client *membership.Client
-	lease  *membership.Lease
-	lost   chan struct{}
-}
-
-func (m *etcdMembership) Join(ctx context.Context, me *ditherv1.Member) (err error) {
-	if m.lease, err = m.client.Join(ctx, me, leaseTTL); err != nil {
-		return err
-	}
-	go func() {
-		select {
-		case <-m.lease.Lost():
-			close(m.lost)
-		case <-ctx.Done():
-		}
-	}()
-	return nil
-}
-
-func (m *etcdMembership) Generations(ctx context.Context) <-chan *ditherv1.Generation {
-	return m.client.WatchGeneration(ctx)
-}
-
-func (m *etcdMembership) Lost() <-chan struct{} { return m.lost }
-
-func newServeTrainerCommand(a *app) *cobra.Command {
-	s := &serveFlags{}
-	cmd := &cobra.Command{Use: "trainer", Short: "Compute shards of a run", Args: noArgs,
-		Example: "  dither serve trainer --coordinator 10.0.0.1:7000 --listen 10.0.0.3:7002 --data data --threads 8"}
-	s.define(cmd, true)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := s.drain(cmd.Context())
-		defer cancel()
-		if !s.attached { // else `dither run` has said so
-			a.warnThreads(s.threads)
-		}
-		w, err := s.worker(ctx, true)
-		if err != nil {
-			return err
-		}
-		defer w.close()
-		sockets, err := os.MkdirTemp("", "dither-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(sockets)
-		m := &etcdMembership{client: w.members, lost: make(chan struct{})}
-		err = trainer.Serve(context.WithoutCancel(ctx), trainer.Config{ID: s.name("trainer"), Version: versionString(), Run: w.run, Coordinator: w.client, Members: m, Kernels: w.kernels, Data: w.data,
-			Listener: w.listener, Advertise: s.advertised(w.listener), Socket: filepath.Join(sockets, "exchange"), Logger: a.log}, ctx.Done())
-		if m.lease != nil {
-			m.lease.Leave(context.WithoutCancel(ctx))
-		}
-		if errors.Is(err, trainer.ErrStopped) {
-			return stopped(err)
-		}
-		return err
-	}
-	return cmd
 }

@@ -3,17 +3,18 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/dither-ml/dither/coordinator"
+	"github.com/dither-ml/dither/coordinator/membership"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
@@ -38,37 +39,111 @@ func reach(ctx context.Context, target string) (ditherv1.CoordinatorServiceClien
 	return coordinator.Dial(ctx, target)
 }
 
-// watcher turns a run's events into a progress bar and lines.
+// follower is how to reach the coordinator that leads a run now: at first the one that was named, then whom etcd or the run's folder names.
+func follower(target string, run *ditherv1.GetRunResponse) dialer {
+	first := true
+	return func(ctx context.Context) (ditherv1.CoordinatorServiceClient, io.Closer, error) {
+		if first {
+			first = false
+			return reach(ctx, target)
+		}
+		members, err := membership.Connect(ctx, run.GetEtcd(), run.GetRun())
+		if err != nil { // an etcd embedded in a coordinator goes with it
+			return reach(ctx, target)
+		}
+		defer members.Close()
+		return dialLeader(ctx, members)
+	}
+}
+
+// watchWait is how long `dither watch` waits for a coordinator to take over from one that is gone.
+const watchWait = 30 * time.Second
+
+// watcher turns a run's events into a progress bar and lines. It goes on with the coordinator that takes over when one is lost, and shows nothing twice.
 type watcher struct {
 	app         *app
 	title       string
-	bar         *Progress
-	iterations  int
+	reach       dialer          // the coordinator that leads
+	interrupted context.Context // over when the user wants the run to stop; nil: never
+	patience    time.Duration   // how long there may be no coordinator; 0: for ever
 	batch       uint32
-	evaluations []*ditherv1.Evaluation
-	last        *ditherv1.IterationRecord
+
+	bar        *Progress
+	iterations int
+	iteration  uint32          // the last one shown
+	generation uint64          // the last one heard of
+	evaluated  map[string]bool // what was shown, by kind and iteration
+	seen       func(*ditherv1.WatchResponse)
 }
 
 // follow watches the run until its result.
-func (w *watcher) follow(ctx context.Context, c ditherv1.CoordinatorServiceClient) (*ditherv1.RunResult, error) {
-	stream, err := c.Watch(ctx, &ditherv1.WatchRequest{FromStart: true})
-	if err != nil {
-		return nil, err
-	}
+func (w *watcher) follow(ctx context.Context) (*ditherv1.RunResult, error) {
 	defer w.done()
+	heard := time.Now()
+	for {
+		r, any, err := w.attend(ctx)
+		switch {
+		case r != nil:
+			return r, nil
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case any:
+			heard = time.Now()
+		case w.patience > 0 && time.Since(heard) > w.patience:
+			return nil, temporary(fmt.Errorf("the coordinator ended before the run did, and none took over within %v (%s); its log is in the run's folder", w.patience, ditherv1.Message(err)))
+		}
+		select {
+		case <-time.After(askWait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// attend watches by one coordinator, until the result or the end of the connection. It says whether there was any event.
+func (w *watcher) attend(ctx context.Context) (r *ditherv1.RunResult, any bool, err error) {
+	client, conn, err := w.reach(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer conn.Close()
+	if w.interrupted != nil {
+		// Each coordinator is told: the one before may have taken the word with it.
+		stop := context.AfterFunc(w.interrupted, func() { _, _ = client.Stop(ctx, &ditherv1.StopRequest{Reason: "interrupted"}) })
+		defer stop()
+	}
+	stream, err := client.Watch(ctx, &ditherv1.WatchRequest{FromStart: true})
+	if err != nil {
+		return nil, false, err
+	}
 	for {
 		e, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil, temporary(errors.New("the coordinator ended before the run did; its log is in the run's folder"))
-		}
 		if err != nil {
-			return nil, err
+			return endWithoutEvents(ctx, client), any, err
+		}
+		any = true
+		if w.seen != nil {
+			w.seen(e)
 		}
 		if r := e.GetResult(); r != nil {
-			return r, nil
+			return r, true, nil
 		}
 		w.event(e)
 	}
+}
+
+// endWithoutEvents is the result of a run whose coordinator could not keep its events (a full disk) and yet tells how it ended; nil where there is none.
+func endWithoutEvents(ctx context.Context, client ditherv1.CoordinatorServiceClient) *ditherv1.RunResult {
+	bound, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	s, err := client.Status(bound, &ditherv1.StatusRequest{})
+	if err != nil {
+		return nil // it is gone, and its events with it
+	}
+	switch s.GetPhase() {
+	case "finished", "stopped", "failed":
+		return &ditherv1.RunResult{Phase: s.GetPhase(), Reason: s.GetReason(), Iteration: s.GetIteration(), Generations: s.GetGeneration(), Temporary: s.GetPhase() == "failed"}
+	}
+	return nil
 }
 
 func (w *watcher) done() {
@@ -81,32 +156,59 @@ func (w *watcher) done() {
 func (w *watcher) event(e *ditherv1.WatchResponse) {
 	switch {
 	case e.GetStatus() != nil:
-		s := e.GetStatus()
-		w.iterations = int(s.GetIterations())
-		if s.GetPhase() != "training" {
-			fmt.Fprintf(w.app.stderr, "%s: %s: %s\n", w.title, s.GetPhase(), s.GetReason())
-		}
+		w.status(e.GetStatus())
 	case e.GetIteration() != nil:
-		r := e.GetIteration()
-		w.last = r
-		if w.bar == nil && w.iterations > 0 {
-			w.bar = w.app.progress(w.title, w.iterations)
-		}
-		if w.bar != nil {
-			note := fmt.Sprintf("loss %.4g", r.GetLoss())
-			if w.batch > 0 {
-				note += fmt.Sprintf(", %.0f %% right", 100*float64(r.GetCorrect())/float64(w.batch))
-			}
-			w.bar.Set(int(r.GetIteration()), note)
-		}
+		w.applied(e.GetIteration())
 	case e.GetEvaluation() != nil:
-		v := e.GetEvaluation()
-		w.evaluations = append(w.evaluations, v)
-		if v.GetKind() == "gradient_norm" {
-			fmt.Fprintf(w.app.stderr, "%s: after iteration %d: gradient norm %.6g over %d training images\n", w.title, v.GetIteration(), v.GetGradientNorm(), v.GetImages())
-		} else {
-			fmt.Fprintf(w.app.stderr, "%s: after iteration %d: %s accuracy %.2f %%, loss %.4g over %d images\n", w.title, v.GetIteration(), v.GetKind(), 100*v.GetAccuracy(), v.GetLoss(), v.GetImages())
+		w.evaluation(e.GetEvaluation())
+	}
+}
+
+func (w *watcher) status(s *ditherv1.StatusResponse) {
+	w.iterations = int(s.GetIterations())
+	if s.GetPhase() != "training" {
+		fmt.Fprintf(w.app.stderr, "%s: %s: %s\n", w.title, s.GetPhase(), s.GetReason())
+	}
+	// The first is what everybody waited for: only a change is news.
+	if g := s.GetGeneration(); g > w.generation {
+		if w.generation > 0 && s.GetGenerationReason() != "" {
+			fmt.Fprintf(w.app.stderr, "%s: generation %d after iteration %d: %s\n", w.title, g, s.GetIteration(), s.GetGenerationReason())
 		}
+		w.generation = g
+	}
+}
+
+func (w *watcher) applied(r *ditherv1.IterationRecord) {
+	if r.GetIteration() <= w.iteration {
+		return
+	}
+	w.iteration = r.GetIteration()
+	if w.bar == nil && w.iterations > 0 {
+		w.bar = w.app.progress(w.title, w.iterations)
+	}
+	if w.bar == nil {
+		return
+	}
+	note := fmt.Sprintf("loss %.4g", r.GetLoss())
+	if w.batch > 0 {
+		note += fmt.Sprintf(", %.0f %% right", 100*float64(r.GetCorrect())/float64(w.batch))
+	}
+	w.bar.Set(int(r.GetIteration()), note)
+}
+
+func (w *watcher) evaluation(v *ditherv1.Evaluation) {
+	key := fmt.Sprintf("%s/%d", v.GetKind(), v.GetIteration())
+	if w.evaluated[key] {
+		return
+	}
+	if w.evaluated == nil {
+		w.evaluated = map[string]bool{}
+	}
+	w.evaluated[key] = true
+	if v.GetKind() == "gradient_norm" {
+		fmt.Fprintf(w.app.stderr, "%s: after iteration %d: gradient norm %.6g over %d training images\n", w.title, v.GetIteration(), v.GetGradientNorm(), v.GetImages())
+	} else {
+		fmt.Fprintf(w.app.stderr, "%s: after iteration %d: %s accuracy %.2f %%, loss %.4g over %d images\n", w.title, v.GetIteration(), v.GetKind(), 100*v.GetAccuracy(), v.GetLoss(), v.GetImages())
 	}
 }
 
@@ -124,47 +226,14 @@ func newWatchCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := &watcher{app: a, title: "run " + run.GetRun(), batch: run.GetSpec().GetBatch()}
-			r, err := w.follow(cmd.Context(), c)
+			w := &watcher{app: a, title: "run " + run.GetRun(), batch: run.GetSpec().GetBatch(), patience: watchWait, reach: follower(args[0], run)}
+			r, err := w.follow(cmd.Context())
 			if err != nil {
 				return err
 			}
 			return a.result(message{r}, func(out io.Writer) { fmt.Fprintf(out, "%s: %s\n", r.GetPhase(), r.GetReason()) })
 		},
 	}
-}
-
-func newStatusCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use: "status ADDRESS|DIR", Short: "Say who is in a run and how far it is", Args: oneArg("ADDRESS or run folder"),
-		Example: "  dither status runs/first --json",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, conn, err := reach(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			s, err := c.Status(cmd.Context(), &ditherv1.StatusRequest{})
-			if err != nil {
-				return err
-			}
-			return a.result(message{s}, func(out io.Writer) { printStatus(out, s) })
-		},
-	}
-}
-
-func printStatus(out io.Writer, s *ditherv1.StatusResponse) {
-	fmt.Fprintf(out, "run %s, spec %.12s\n%s: %s\n", s.GetRun(), s.GetSpecSha256(), s.GetPhase(), s.GetReason())
-	fmt.Fprintf(out, "iteration %d of %d, loss %.4g, %.3g images/s, generation %d\n", s.GetIteration(), s.GetIterations(), s.GetLoss(), s.GetImagesPerSecond(), s.GetGeneration())
-	var rows [][]string
-	for _, m := range s.GetMembers() {
-		shards := ""
-		if m.GetEndShard() > 0 {
-			shards = fmt.Sprintf("%d to %d", m.GetFirstShard(), m.GetEndShard()-1)
-		}
-		rows = append(rows, []string{m.GetId(), m.GetRole(), shards, fmt.Sprint(m.GetIterations()), m.GetKernelSet(), m.GetAddress(), m.GetProcess()})
-	}
-	table(out, []string{"id", "role", "shards", "iterations", "kernels", "address", "process"}, rows)
 }
 
 func newStopCommand(a *app) *cobra.Command {

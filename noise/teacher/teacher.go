@@ -1,15 +1,17 @@
 // Package teacher is the teacher-logit service: the teacher's logits for the view that a sample has at an iteration, from a cache or a forward
-// pass, through the noise. Its answers are a function of (spec, iteration, sample) for every replayable noise.
+// pass, through the noise. Its answers are a function of (spec, iteration, sample): by themselves for a replayable noise, with a journal for another.
 package teacher
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"strings"
-	"sync"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/dither-ml/dither/dataloader"
 	"github.com/dither-ml/dither/noise"
@@ -32,6 +34,8 @@ type Config struct {
 	Data    *dataloader.Set // the training images
 	File    []byte          // the teacher: safetensors of parameters, or of precomputed logits
 	Noise   noise.Noise
+	Journal string       // folder for the answers of a noise that is not replayable, made where it is needed; "": such a noise is refused
+	Logger  *slog.Logger // nil: none
 }
 
 // Service implements dither.v1.TeacherService.
@@ -42,8 +46,10 @@ type Service struct {
 	classes int
 	order   *dataloader.Order
 	logits  []float32 // precomputed [N][classes]; nil where there is a network
+	noise   noise.Noise
+	journal *Journal // nil where the noise is replayable
 
-	mu       sync.Mutex // guards what follows: one forward pass at a time
+	turn     chan struct{} // full while somebody has what follows: one forward pass at a time
 	network  *program.Inference
 	cache    *cache
 	pixels   []byte
@@ -53,28 +59,35 @@ type Service struct {
 	misses   uint64
 }
 
-// New checks that the teacher, the data and the noise are the run's, and is then ready to answer.
-func New(ctx context.Context, c Config) (*Service, error) {
+// New checks that the teacher, the data and the noise are the run's, and is then ready to answer. A noise service that is not there is waited for, until ctx ends.
+func New(ctx context.Context, c Config) (_ *Service, err error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
 	spec := c.Run.GetSpec()
-	s := &Service{Config: c, spec: spec, classes: int(spec.GetDataset().GetClasses())}
+	s := &Service{Config: c, spec: spec, classes: int(spec.GetDataset().GetClasses()), turn: make(chan struct{}, 1)}
 	if got, want := c.Data.Train.Hash(), spec.GetDataset().GetTrainSha256(); got != want {
 		return nil, fmt.Errorf("the %s training images here are not the run's (sha256 %.12s, not %.12s); give --data the same files on every host", c.Data.Name, got, want)
-	}
-	d, err := c.Noise.Describe(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if want := spec.GetNoise().GetService(); spec.GetNoise().GetKind() == "service" && d.Name != want {
-		return nil, fmt.Errorf("the noise service calls itself %q and the run's spec says %q; start the one that the run was made with", d.Name, want)
 	}
 	train, _ := dataloader.Split(spec.GetSeed(), c.Data.Train.N(), spec.GetDataset().GetValidation())
 	if s.order, err = dataloader.NewOrder(spec.GetSeed(), train, int(spec.GetBatch())); err != nil {
 		return nil, err
 	}
 	if spec.GetTeacher().GetModel() == nil {
-		return s, s.loadLogits()
+		err = s.loadLogits()
+	} else {
+		err = s.loadNetwork()
 	}
-	return s, s.loadNetwork()
+	if err == nil {
+		err = s.takeNoise(ctx)
+	}
+	if err != nil {
+		if s.network != nil {
+			s.network.Close()
+		}
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *Service) loadLogits() error {
@@ -127,15 +140,31 @@ func (s *Service) loadNetwork() error {
 	return nil
 }
 
-// Close releases the network and the noise.
+// Close releases the network, the noise and the journal.
 func (s *Service) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.turn <- struct{}{}
+	defer s.leave()
 	if s.network != nil {
 		s.network.Close()
 	}
-	return s.Noise.Close()
+	err := s.Noise.Close()
+	if s.journal != nil {
+		err = errors.Join(err, s.journal.Close())
+	}
+	return err
 }
+
+// enter waits until it is the caller's turn, or nobody is there any more who would take the answer.
+func (s *Service) enter(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Service) leave() { <-s.turn }
 
 func (s *Service) imageBytes() int { return s.Data.Channels * s.Data.Height * s.Data.Width }
 
@@ -145,23 +174,25 @@ func (s *Service) NoisyLabels(ctx context.Context, r *ditherv1.NoisyLabelsReques
 		return nil, err
 	}
 	soft := make([]float32, len(r.GetSamples())*s.classes)
-	if err := s.softLabels(r.GetIteration(), r.GetSamples(), soft); err != nil {
+	if err := s.softLabels(ctx, r.GetIteration(), r.GetSamples(), soft); err != nil {
+		if ctx.Err() != nil {
+			return nil, status.FromContextError(ctx.Err()).Err()
+		}
 		return nil, ditherv1.Fault(codes.Internal, err.Error(), "teacher-logit service", "see its log")
 	}
-	k := r.GetIteration()
-	if s.spec.GetNoise().GetRefresh() == "once" {
-		k = 0
-	}
-	if err := s.Noise.Perturb(ctx, s.spec.GetSeed(), k, r.GetSamples(), soft, soft); err != nil {
-		return nil, ditherv1.Fault(codes.FailedPrecondition, err.Error(), "", "")
+	k := noise.Iteration(s.spec.GetNoise(), r.GetIteration())
+	if err := s.noise.Perturb(ctx, s.spec.GetSeed(), k, r.GetSamples(), soft, soft); err != nil {
+		return nil, noiseFault(ctx, err)
 	}
 	return &ditherv1.NoisyLabelsResponse{Labels: ditherv1.Float32Tensor(soft, int64(len(r.GetSamples())), int64(s.classes))}, nil
 }
 
 // TeacherStatus implements dither.v1.TeacherService.
-func (s *Service) TeacherStatus(context.Context, *ditherv1.TeacherStatusRequest) (*ditherv1.TeacherStatusResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Service) TeacherStatus(ctx context.Context, _ *ditherv1.TeacherStatusRequest) (*ditherv1.TeacherStatusResponse, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, status.FromContextError(err).Err()
+	}
+	defer s.leave()
 	return &ditherv1.TeacherStatusResponse{Run: s.Run.GetRun(), SpecSha256: s.Run.GetSpecSha256(), CacheHits: s.hits, CacheMisses: s.misses,
 		CacheEntries: uint64(s.cache.used), CacheCapacity: uint64(s.cache.capacity)}, nil
 }
@@ -170,7 +201,11 @@ func (s *Service) check(r *ditherv1.NoisyLabelsRequest) error {
 	refuse := func(what, todo string) error {
 		return ditherv1.Fault(codes.FailedPrecondition, what, "teacher-logit service", todo)
 	}
-	if r.GetRun() != s.Run.GetRun() || r.GetSpecSha256() != s.Run.GetSpecSha256() {
+	if r.GetRun() != s.Run.GetRun() {
+		// The asker's teacher has had this address before: it is to ask another one.
+		return ditherv1.Fault(codes.NotFound, fmt.Sprintf("serves run %s and was asked by run %s", s.Run.GetRun(), r.GetRun()), "teacher-logit service", "each run has one of its own")
+	}
+	if r.GetSpecSha256() != s.Run.GetSpecSha256() {
 		return refuse(fmt.Sprintf("serves run %s of spec %.12s and was asked by run %s of spec %.12s", s.Run.GetRun(), s.Run.GetSpecSha256(), r.GetRun(), r.GetSpecSha256()), "each run has a teacher-logit service of its own")
 	}
 	if k := r.GetIteration(); k == 0 || k > s.spec.GetIterations() {
@@ -191,15 +226,17 @@ func (s *Service) view(k, sample uint32) dataloader.Geometry {
 }
 
 // softLabels writes the teacher's logits [n][classes] of the samples' views at iteration k.
-func (s *Service) softLabels(k uint32, samples []uint32, out []float32) error {
+func (s *Service) softLabels(ctx context.Context, k uint32, samples []uint32, out []float32) error {
 	if s.logits != nil {
 		for i, id := range samples {
 			copy(out[i*s.classes:(i+1)*s.classes], s.logits[int(id)*s.classes:])
 		}
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
 	var missing []int
 	for i, id := range samples {
 		if s.cache.get(key(id, s.view(k, id)), out[i*s.classes:(i+1)*s.classes]) {
@@ -210,6 +247,9 @@ func (s *Service) softLabels(k uint32, samples []uint32, out []float32) error {
 	}
 	s.misses += uint64(len(missing))
 	for from := 0; from < len(missing); from += images {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err := s.forward(k, samples, missing[from:min(from+images, len(missing))], out); err != nil {
 			return err
 		}
