@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
@@ -96,6 +97,40 @@ type incoming struct {
 	hash  hash.Hash
 	bytes uint64
 	fresh bool // after commit: the checkpoint was not there before
+}
+
+// errDisk marks a checkpoint that the disk did not take.
+var errDisk = errors.New("the disk")
+
+// diskFault is for the trainer that sent the checkpoint; the coordinator finds errDisk in it.
+type diskFault struct{ error }
+
+func (diskFault) Is(target error) bool { return target == errDisk }
+
+func (f diskFault) Unwrap() error { return f.error }
+
+// GRPCStatus is what goes over the wire.
+func (f diskFault) GRPCStatus() *status.Status { return status.Convert(f.error) }
+
+// take writes a checkpoint whose first piece is head and whose others next gives, until io.EOF; fresh: it was not there before.
+func (c *checkpoints) take(head *ditherv1.PutCheckpointRequest, next func() (*ditherv1.PutCheckpointRequest, error)) (fresh bool, err error) {
+	in, err := c.begin(head)
+	if err != nil {
+		return false, err
+	}
+	defer in.abort()
+	for m := head; ; {
+		if err := in.write(m.GetData()); err != nil {
+			return false, err
+		}
+		if m, err = next(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return false, err
+		}
+	}
+	err = in.commit()
+	return in.fresh, err
 }
 
 // begin opens a file aside for the checkpoint that head announces.
@@ -183,9 +218,9 @@ func (c *checkpoints) prune() {
 func (c *checkpoints) fault(head *ditherv1.PutCheckpointRequest, err error) error {
 	where := fmt.Sprintf("checkpoint after iteration %d in %s", head.GetIteration(), c.dir)
 	if noSpace(err) {
-		return ditherv1.Fault(codes.ResourceExhausted, fmt.Sprintf("no space is left for its %d bytes", head.GetTotalBytes()), where, "free some space and resume the run; older checkpoints are whole")
+		return diskFault{ditherv1.Fault(codes.ResourceExhausted, fmt.Sprintf("no space is left for its %d bytes", head.GetTotalBytes()), where, "free some space and resume the run; older checkpoints are whole")}
 	}
-	return ditherv1.Fault(codes.Internal, fmt.Sprintf("it cannot be written: %v", err), where, "see to the folder and resume the run; older checkpoints are whole")
+	return diskFault{ditherv1.Fault(codes.Internal, fmt.Sprintf("it cannot be written: %v", err), where, "see to the folder and resume the run; older checkpoints are whole")}
 }
 
 func noSpace(err error) bool {

@@ -4,180 +4,259 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/dither-ml/dither/coordinator/membership"
 	"github.com/dither-ml/dither/coordinator/quorum"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
-// writeTimeout is for a generation to reach etcd.
-const writeTimeout = 10 * time.Second
+const (
+	writeTimeout = 5 * time.Second        // for one try to write to etcd
+	writeAgain   = 250 * time.Millisecond // between two tries
+	looks        = 8                      // at the state in the time of Silence, though nothing was said
+)
 
-// decide looks at the state whenever something changed, and does what quorum says, until the run is over.
-func (c *Coordinator) decide(ctx context.Context) {
-	members := c.registry.WatchMembers(ctx)
-	lost := c.lead.Lost()
+// decide looks at the state whenever something changed, and as time goes by, and does what quorum says, until the run is over: then it gives the
+// result. nil: the lead was lost, or the context is over.
+func (t *term) decide(ctx context.Context) *ditherv1.RunResult {
+	ctx, cancel := context.WithCancel(ctx)
+	journal := make(chan struct{})
+	go func() {
+		defer close(journal)
+		t.journal.run(ctx, t)
+	}()
+	defer func() {
+		cancel()
+		<-journal
+	}()
+	members := t.registry.WatchMembers(ctx)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case ms, open := <-members:
 			if !open {
 				members = nil // as ctx is over
 				continue
 			}
-			c.mu.Lock()
-			c.state.members = ms
-			c.mu.Unlock()
-		case <-lost:
-			lost = nil
-			c.fail(fmt.Sprintf("this coordinator no longer leads run %q: its lease in the etcd at %v ended, or that etcd cannot be reached; see to etcd and resume the run", c.config.Run, c.etcd))
-		case <-c.kick:
+			t.mu.Lock()
+			t.members = ms
+			t.mu.Unlock()
+		case <-t.lead.Lost():
+			t.depose(fmt.Sprintf("this coordinator no longer leads run %q: its lease in etcd ended, or etcd could not be reached for %v", t.config.Run, t.config.LeaseTTL))
+		case <-t.kick:
 		case <-timer.C:
 		}
-		if c.step(ctx) {
-			return
+		if t.why() != "" {
+			return nil
 		}
-		timer.Reset(c.untilNext())
+		if t.step(ctx) {
+			return t.finish(ctx)
+		}
+		timer.Reset(t.config.Silence / looks)
 	}
 }
 
-// untilNext is when time alone may change the decision.
-func (c *Coordinator) untilNext() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := &c.state
-	switch {
-	case s.decision.Phase == quorum.Waiting && c.config.WaitTimeout > 0:
-		return max(0, time.Until(s.started.Add(c.config.WaitTimeout)))
-	case s.decision.Phase == quorum.Failed:
-		return max(0, time.Until(s.ordered.Add(patience)))
+// why says how the lead was lost; empty: it was not.
+func (t *term) why() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.deposed
+}
+
+// depose notes that the lead is lost.
+func (t *term) depose(why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.deposed == "" {
+		t.deposed = why
 	}
-	return time.Hour
+	t.wake()
 }
 
 // step decides once and acts. It says whether the run is over.
-func (c *Coordinator) step(ctx context.Context) bool {
-	c.mu.Lock()
-	d := quorum.Decide(c.quorumState(time.Now()))
-	c.adopt(d)
-	c.mu.Unlock()
+func (t *term) step(ctx context.Context) bool {
+	t.mu.Lock()
+	now := time.Now()
+	t.forget(now)
+	d := quorum.Decide(t.sight(now))
+	t.adopt(d, now)
+	t.mu.Unlock()
 	if d.Generation != nil {
 		// Written without the lock, yet known before: a trainer may read it in etcd and report at once.
-		bound, cancel := context.WithTimeout(ctx, writeTimeout)
-		err := c.registry.PutGeneration(bound, c.lead, generationMessage(d.Generation))
-		cancel()
-		switch {
-		case errors.Is(err, membership.ErrDeposed):
-			c.fail(fmt.Sprintf("another coordinator leads run %q now; follow that one", c.config.Run))
-		case err != nil && ctx.Err() == nil:
-			c.fail(fmt.Sprintf("generation %d cannot be put in force: %v", d.Generation.Number, err))
-		}
+		t.enforce(ctx, d.Generation)
 	}
 	return d.Over
 }
 
-// adopt makes a decision the one in force; c.mu is held.
-func (c *Coordinator) adopt(d quorum.Decision) {
-	s := &c.state
-	if d.Phase == quorum.Failed && s.decision.Phase != quorum.Failed {
-		s.ordered = time.Now()
-	}
-	if g := d.Generation; g != nil {
-		s.generation, s.generations = g, g.Number
-		s.ledger, s.begun = newLedger(g), time.Now()
-		for _, t := range g.Seats {
-			if t.KernelSet != "" {
-				s.kernelSets[t.KernelSet] = true
+// enforce writes a generation to etcd, for as long as that takes: who does not lead any more cannot.
+func (t *term) enforce(ctx context.Context, g *quorum.Generation) {
+	m := t.message(g)
+	for tries := 0; ctx.Err() == nil && t.why() == ""; tries++ {
+		bound, cancel := context.WithTimeout(ctx, writeTimeout)
+		err := t.registry.PutGeneration(bound, t.lead, m)
+		if errors.Is(err, membership.ErrStale) && tries > 0 { // a try that seemed to fail may have been written
+			if there, read := t.registry.Generation(bound); read == nil && proto.Equal(there, m) {
+				err = nil
 			}
 		}
-		c.log.Info("generation", "number", g.Number, "reason", g.Reason, "after", g.After)
-		c.keep(c.record.generation(g))
-	}
-	changed := d.Phase != s.decision.Phase || d.Reason != s.decision.Reason
-	s.decision = d
-	if changed {
-		c.log.Info(string(d.Phase), "reason", d.Reason, "iteration", s.applied())
-		c.keep(c.record.status(c.status()))
-	}
-	for _, refusal := range d.Refused {
-		for r := range s.streams {
-			if r.id == refusal.ID {
-				r.order(refusal.Reason)
-			}
+		cancel()
+		switch {
+		case err == nil:
+			t.note("generation", "")
+			return
+		case errors.Is(err, membership.ErrDeposed):
+			t.depose(fmt.Sprintf("another coordinator leads run %q now", t.config.Run))
+			return
+		case errors.Is(err, membership.ErrStale):
+			t.mu.Lock()
+			t.fail(fmt.Sprintf("generation %d cannot be put in force: %v; something else writes under this run's name in etcd", g.Number, err))
+			t.mu.Unlock()
+			return
 		}
-	}
-	if d.Stop || d.Over {
-		for r := range s.streams {
-			r.order(d.Reason)
+		if ctx.Err() == nil {
+			t.note("generation", fmt.Sprintf("generation %d waits for etcd: %v", g.Number, err))
 		}
-	}
-	if d.Over {
-		c.conclude(d)
+		select {
+		case <-time.After(writeAgain):
+		case <-t.lead.Lost():
+			t.depose(fmt.Sprintf("this coordinator no longer leads run %q: etcd could not be reached for %v", t.config.Run, t.config.LeaseTTL))
+		case <-ctx.Done():
+		}
 	}
 }
 
-// conclude records how the run ended; c.mu is held.
-func (c *Coordinator) conclude(d quorum.Decision) {
-	s := &c.state
-	if missing := s.evaluations.incomplete(); missing != "" {
-		c.log.Warn("the run ended with an evaluation that is not whole", "missing", missing)
+// adopt makes a decision the one in force; t.mu is held.
+func (t *term) adopt(d quorum.Decision, now time.Time) {
+	if d.Phase == quorum.Failed && t.decision.Phase != quorum.Failed {
+		t.ordered = now
+	}
+	if d.Phase != quorum.Waiting {
+		t.waiting = time.Time{}
+	} else if t.waiting.IsZero() {
+		t.waiting = now
+	}
+	if !d.TeacherAway {
+		t.teacherAway = time.Time{}
+	} else if t.teacherAway.IsZero() {
+		t.teacherAway = now
+	}
+	if g := d.Generation; g != nil {
+		t.generation, t.last, t.iteration = g, g.Number, g.After
+		if t.begun.IsZero() {
+			t.begun = now
+		}
+		for _, seat := range g.Seats {
+			if seat.KernelSet != "" {
+				t.kernelSets[seat.KernelSet] = true
+			}
+		}
+		t.log.Info("generation", "number", g.Number, "reason", g.Reason, "after", g.After, "planned", g.Planned)
+		t.keep(t.record.generation(g))
+	}
+	changed := d.Phase != t.decision.Phase || d.Reason != t.decision.Reason
+	for _, note := range d.Notes {
+		if !slices.Contains(t.decision.Notes, note) {
+			t.log.Info("note", "note", note)
+		}
+	}
+	t.decision = d
+	if changed {
+		t.log.Info(string(d.Phase), "reason", d.Reason, "iteration", t.iteration)
+		t.keep(t.record.status(t.status()))
+	}
+	t.tell(d)
+	if d.Over {
+		t.conclude(d)
+	}
+}
+
+// tell passes on what a decision orders; t.mu is held. That the run is over is told once its result is kept.
+func (t *term) tell(d quorum.Decision) {
+	for i, list := range [][]quorum.Refusal{d.Refused, d.Dismissed} {
+		for _, r := range list {
+			if p := t.peers[r.ID]; p != nil && p.session != nil && !p.let {
+				t.log.Info("a trainer is let go", "trainer", p.ID, "reason", r.Reason, "refused", i == 0)
+				p.let = true
+				p.session.order(&ditherv1.ReportResponse{Over: true, Refused: i == 0, Reason: r.Reason})
+			}
+		}
+	}
+	if d.Stop {
+		for s := range t.sessions {
+			if s.peer != nil {
+				s.order(&ditherv1.ReportResponse{Stop: true, Reason: d.Reason})
+			}
+		}
+	}
+}
+
+// conclude records how the run ended; t.mu is held.
+func (t *term) conclude(d quorum.Decision) {
+	t.enter(t.ledger.rest())
+	if missing := t.evaluations.incomplete(); missing != "" {
+		t.log.Warn("the run ended with an evaluation that is not whole", "missing", missing)
 		if d.Phase == quorum.Finished {
 			d.Reason += "; but " + missing
 		}
 	}
-	s.result = c.finalResult(d)
+	t.result = t.finalResult(d)
 	rate := 0.0
-	if seconds := s.result.GetSeconds(); seconds > 0 && s.applied() > s.after {
-		rate = float64(s.applied()-s.after) * float64(c.config.Spec.GetBatch()) / seconds
+	if seconds := t.result.GetSeconds(); seconds > 0 && t.iteration > t.begunAt {
+		rate = float64(t.iteration-t.begunAt) * float64(t.config.Spec.GetBatch()) / seconds
 	}
-	if err := c.record.end(s.result, rate); err != nil {
-		c.log.Error("the result of the run cannot be recorded", "error", err)
-		if !s.unrecorded { // else the reason says so already
-			s.result.Reason += fmt.Sprintf("; and the result could not be recorded: %v", err)
+	if err := t.record.end(t.result, rate); err != nil {
+		t.log.Error("the result of the run cannot be recorded", "error", err)
+		if !t.unrecorded { // else the reason says so already
+			t.result.Reason += fmt.Sprintf("; and the result could not be recorded: %v", err)
 		}
 	}
-	close(c.over)
 }
 
-// fail ends the run for a reason that lies with the coordinator or in the run itself.
-func (c *Coordinator) fail(message string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.failLocked(message)
+// finish leaves the result to those in line, takes the log out of etcd, and tells every trainer that the run is over.
+func (t *term) finish(ctx context.Context) *ditherv1.RunResult {
+	bound, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	value, err := protojson.Marshal(t.result)
+	if err == nil {
+		err = errors.Join(t.registry.PutPaper(bound, t.lead, paperResult, value), t.registry.DropPapers(bound, t.lead, paperLog))
+	}
+	if err != nil {
+		t.log.Warn("the result of the run is not in etcd: a coordinator in line will wait for trainers", "error", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(t.peers)) {
+		if s := t.peers[id].session; s != nil {
+			s.order(&ditherv1.ReportResponse{Over: true, Reason: t.result.GetReason()})
+		}
+	}
+	return t.result
 }
 
-func (c *Coordinator) failLocked(message string) {
-	c.state.failures = append(c.state.failures, quorum.Failure{Message: message, Deterministic: true})
-	c.wake()
+// fail ends the run for a reason that lies with the coordinator or in the run itself; t.mu is held.
+func (t *term) fail(message string) {
+	t.failures = append(t.failures, quorum.Failure{Message: message, Deterministic: true})
+	t.wake()
 }
 
-// keep fails the run if its record cannot be written; c.mu is held. What is on disk stays whole.
-func (c *Coordinator) keep(err error) {
-	if err == nil || c.state.unrecorded {
+// keep fails the run if its record cannot be written; t.mu is held. What is on disk stays whole.
+func (t *term) keep(err error) {
+	if err == nil || t.unrecorded {
 		return
 	}
-	c.state.unrecorded = true
+	t.unrecorded = true
 	todo := "see to the folder and resume the run"
 	if noSpace(err) {
 		todo = "free some space and resume the run"
 	}
-	c.failLocked(fmt.Sprintf("the record of the run in %s cannot be written: %v; %s", c.config.Dir, err, todo))
-}
-
-// reportStream is a trainer's open Report.
-type reportStream struct {
-	id     string // empty until it has said who it is; c.mu guards it
-	orders chan *ditherv1.ReportResponse
-}
-
-// order tells the trainer to stop; it is told once.
-func (r *reportStream) order(reason string) {
-	select {
-	case r.orders <- &ditherv1.ReportResponse{Stop: true, Reason: reason}:
-	default:
-	}
+	t.fail(fmt.Sprintf("the record of the run in %s cannot be written: %v; %s", t.config.Dir, err, todo))
 }

@@ -4,15 +4,34 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
+// mostEvaluations is of how many evaluations parts are kept at once; in training there are a handful.
+const mostEvaluations = 256
+
 // evaluations puts the trainers' parts of each evaluation together, by image: sums are in the order of the images, in float64, so that they
-// do not depend on who evaluated which.
-type evaluations map[evaluationKey]*evaluation
+// do not depend on who evaluated which. Parts may come again, cut in another way, with the same numbers.
+type evaluations struct {
+	open map[evaluationKey]*evaluation
+	done map[evaluationKey]bool // on record
+}
+
+func newEvaluations(done []*ditherv1.Evaluation) *evaluations {
+	es := &evaluations{open: map[evaluationKey]*evaluation{}, done: map[evaluationKey]bool{}}
+	for _, e := range done {
+		for kind, k := range kinds {
+			if k.name == e.GetKind() {
+				es.done[evaluationKey{kind, e.GetIteration()}] = true
+			}
+		}
+	}
+	return es
+}
 
 type evaluationKey struct {
 	kind      ditherv1.PartKind
@@ -41,7 +60,7 @@ var kinds = map[ditherv1.PartKind]struct {
 }
 
 // add takes a part, and gives the evaluation if it is whole now.
-func (es evaluations) add(m *ditherv1.Part) (*ditherv1.Evaluation, error) {
+func (es *evaluations) add(m *ditherv1.Part) (*ditherv1.Evaluation, error) {
 	kind, ok := kinds[m.GetKind()]
 	if !ok {
 		return nil, fmt.Errorf("a part of an evaluation of kind %v", m.GetKind())
@@ -62,10 +81,16 @@ func (es evaluations) add(m *ditherv1.Part) (*ditherv1.Evaluation, error) {
 		return nil, fmt.Errorf("a part of the evaluation of %s: %w", what, err)
 	}
 	key := evaluationKey{m.GetKind(), m.GetIteration()}
-	e := es[key]
+	if es.done[key] {
+		return nil, nil
+	}
+	e := es.open[key]
 	if e == nil {
+		if len(es.open) >= mostEvaluations {
+			return nil, fmt.Errorf("the evaluation of %s is one of more than %d that are not whole", what, mostEvaluations)
+		}
 		e = &evaluation{total: m.GetTotal()}
-		es[key] = e
+		es.open[key] = e
 	}
 	if e.total != m.GetTotal() {
 		return nil, fmt.Errorf("the trainers disagree about the evaluation of %s: it is over %d images and %d images", what, e.total, m.GetTotal())
@@ -76,21 +101,38 @@ func (es evaluations) add(m *ditherv1.Part) (*ditherv1.Evaluation, error) {
 	if e.have < e.total {
 		return nil, nil
 	}
-	delete(es, key)
+	delete(es.open, key)
+	es.done[key] = true
 	return e.whole(key, kind.name), nil
 }
 
+// insert adds what is new of a part, and holds the rest against what is there.
 func (e *evaluation) insert(p part, n uint32, columns int) error {
-	if n == 0 { // of a trainer that had no image to do
-		return nil
+	first, end := p.first, p.first+n
+	var fresh []part
+	add := func(to uint32) { // what lies before to, and is not there
+		if to > first {
+			fresh = append(fresh, part{first, p.values[int(first-p.first)*columns : int(to-p.first)*columns]})
+			e.have += to - first
+		}
 	}
-	at, taken := slices.BinarySearchFunc(e.parts, p.first, func(q part, first uint32) int { return cmp.Compare(q.first, first) })
-	end := func(q part) uint32 { return q.first + uint32(len(q.values)/columns) }
-	if taken || at > 0 && end(e.parts[at-1]) > p.first || at < len(e.parts) && p.first+n > e.parts[at].first {
-		return fmt.Errorf("images %d to %d came twice", p.first, p.first+n-1)
+	for _, q := range e.parts {
+		from, to := max(first, q.first), min(end, q.first+uint32(len(q.values)/columns))
+		if from >= to {
+			continue
+		}
+		for i := range int(to-from) * columns {
+			was, is := q.values[int(from-q.first)*columns+i], p.values[int(from-p.first)*columns+i]
+			if math.Float64bits(was) != math.Float64bits(is) {
+				return fmt.Errorf("image %d came twice with other numbers: %v and %v", from+uint32(i/columns), was, is)
+			}
+		}
+		add(from)
+		first = to
 	}
-	e.parts = slices.Insert(e.parts, at, p)
-	e.have += n
+	add(end)
+	e.parts = append(e.parts, fresh...)
+	slices.SortFunc(e.parts, func(a, b part) int { return cmp.Compare(a.first, b.first) })
 	return nil
 }
 
@@ -122,13 +164,13 @@ func (e *evaluation) whole(key evaluationKey, name string) *ditherv1.Evaluation 
 }
 
 // incomplete says which evaluations lack which images; empty: none.
-func (es evaluations) incomplete() string {
-	keys := slices.SortedFunc(maps.Keys(es), func(a, b evaluationKey) int {
+func (es *evaluations) incomplete() string {
+	keys := slices.SortedFunc(maps.Keys(es.open), func(a, b evaluationKey) int {
 		return cmp.Or(cmp.Compare(a.iteration, b.iteration), cmp.Compare(a.kind, b.kind))
 	})
 	var out []string
 	for _, key := range keys {
-		e, columns := es[key], kinds[key.kind].columns
+		e, columns := es.open[key], kinds[key.kind].columns
 		next := uint32(0)
 		for _, p := range e.parts {
 			if p.first > next {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/dither-ml/dither/coordinator/quorum"
@@ -11,45 +12,90 @@ import (
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
-// record is what an execution leaves in the run's folder (runlog) and shows to those who watch (feed).
+// record is what an execution leaves in the run's folder (runlog), in etcd (journal), and shows to those who watch (feed).
 type record struct {
-	dir    string
-	batch  uint32
-	log    *runlog.Log
-	feed   *feed
-	result runlog.Result // as far as it is known
-	now    func() time.Time
+	dir         string
+	batch       uint32
+	log         *runlog.Log
+	journal     *journal
+	feed        *feed
+	result      runlog.Result // as far as it is known
+	generations uint64        // that the run has had
+	now         func() time.Time
+
+	// What was there when it was opened.
+	kept        []*entry // the last iterations
+	evaluations []*ditherv1.Evaluation
+}
+
+func newRecord(c Config, j *journal, after uint32) *record {
+	return &record{dir: c.Dir, batch: c.Spec.GetBatch(), journal: j, now: time.Now, result: runlog.Result{
+		SpecSHA256: c.SpecSHA256, Arithmetic: c.Spec.GetArithmetic(), DataOfficial: c.DataOfficial, Iterations: after}}
 }
 
 // openRecord begins a run's record, or goes on with it after iteration `after`.
-func openRecord(c Config, after uint32) (*record, error) {
-	r := &record{dir: c.Dir, batch: c.Spec.GetBatch(), now: time.Now, result: runlog.Result{
-		SpecSHA256: c.SpecSHA256, Arithmetic: c.Spec.GetArithmetic(), DataOfficial: c.DataOfficial, Iterations: after}}
+func openRecord(c Config, j *journal, after uint32) (*record, error) {
+	r := newRecord(c, j, after)
 	var err error
-	switch {
-	case c.Resume:
-		r.log, err = runlog.Append(c.Dir)
-		if errors.Is(err, runlog.ErrNoRun) { // it was stopped before there was anything to record
-			r.log, err = runlog.Create(c.Dir)
-		}
-		if err == nil {
+	if c.Resume {
+		if r.log, err = appendOrCreate(c.Dir); err == nil {
 			err = r.log.Rewind(after)
 		}
-	default:
+	} else {
 		r.log, err = runlog.Create(c.Dir)
 	}
 	if err != nil {
 		return nil, r.abandon(err)
 	}
-	if r.feed, err = newFeed(c.Dir); err != nil {
+	return r.opened()
+}
+
+// takeOverRecord goes on with the record of a run that goes on: what the folder has, and what it lacks of what earlier leaders left in etcd.
+func takeOverRecord(c Config, j *journal) (*record, error) {
+	r := newRecord(c, j, 0)
+	var err error
+	if r.log, err = appendOrCreate(c.Dir); err == nil {
+		err = r.log.Adopt(j.found)
+	}
+	if err != nil {
 		return nil, r.abandon(err)
 	}
-	if c.Resume {
-		if err := r.replay(); err != nil {
-			return nil, r.abandon(err)
-		}
+	return r.opened()
+}
+
+// appendOrCreate goes on with the log in dir; where a run was stopped, or taken over, before there was anything to record, it is begun.
+func appendOrCreate(dir string) (*runlog.Log, error) {
+	log, err := runlog.Append(dir)
+	if errors.Is(err, runlog.ErrNoRun) {
+		return runlog.Create(dir)
+	}
+	return log, err
+}
+
+// opened shows what is on record to those who watch, and leaves to the next leader what etcd lacks of it.
+func (r *record) opened() (*record, error) {
+	var err error
+	if r.feed, err = newFeed(r.dir); err != nil {
+		return nil, r.abandon(err)
+	}
+	lines, err := r.log.Lines()
+	if err != nil {
+		return nil, r.abandon(err)
+	}
+	r.journal.seed(lines)
+	r.log.Follow(r.journal.add)
+	if err := r.replay(); err != nil {
+		return nil, r.abandon(err)
 	}
 	return r, nil
+}
+
+// loss of the last iteration on record; 0: there is none.
+func (r *record) loss() float64 {
+	if r.result.TrainLoss == nil {
+		return 0
+	}
+	return *r.result.TrainLoss
 }
 
 func (r *record) abandon(err error) error { return errors.Join(err, r.close()) }
@@ -82,9 +128,13 @@ func (r *record) replay() error {
 			it := its[0]
 			its = its[1:]
 			r.learn(it)
-			r.show(&ditherv1.WatchResponse{Event: &ditherv1.WatchResponse_Iteration{Iteration: &ditherv1.IterationRecord{
+			m := &ditherv1.IterationRecord{
 				Iteration: it.Iteration, Loss: it.Loss, Correct: uint32(math.Round(it.Accuracy * float64(r.batch))), Lr: it.LR, Seconds: it.Seconds,
-				LabelWaitSeconds: it.LabelWaitSeconds, ExchangeWaitSeconds: it.ExchangeWaitSeconds}}})
+				LabelWaitSeconds: it.LabelWaitSeconds, ExchangeWaitSeconds: it.ExchangeWaitSeconds, Generation: it.Generation}
+			r.show(&ditherv1.WatchResponse{Event: &ditherv1.WatchResponse_Iteration{Iteration: m}})
+			if r.kept = append(r.kept, &entry{record: m, from: "the record", labels: it.LabelsSHA256}); len(r.kept) >= 2*keptRecords {
+				r.kept = slices.Delete(r.kept, 0, keptRecords)
+			}
 		}
 	}
 	for _, e := range old.Events {
@@ -101,7 +151,11 @@ func (r *record) replay() error {
 			if e.Accuracy != nil {
 				v.Accuracy = *e.Accuracy
 			}
+			r.evaluations = append(r.evaluations, v)
+			r.measured(v)
 			r.show(&ditherv1.WatchResponse{Event: &ditherv1.WatchResponse_Evaluation{Evaluation: v}})
+		case runlog.KindGeneration:
+			r.generations++
 		case runlog.KindCheckpoint:
 			r.show(&ditherv1.WatchResponse{Event: &ditherv1.WatchResponse_Checkpoint{Checkpoint: e.Path}})
 		}
@@ -122,14 +176,15 @@ func (r *record) status(s *ditherv1.StatusResponse) error {
 }
 
 func (r *record) generation(g *quorum.Generation) error {
+	r.generations++
 	return r.log.Event(runlog.Event{Kind: runlog.KindGeneration, Message: g.Reason, Iteration: g.After, Generation: g.Number})
 }
 
-// iteration records one that every trainer has reported; rate is in training images a second.
-func (r *record) iteration(w *wholeIteration, generation uint64, rate float64) error {
+// iteration records one; rate is in training images a second.
+func (r *record) iteration(w *entry, rate float64) error {
 	m := w.record
 	it := runlog.Iteration{Iteration: m.GetIteration(), Loss: m.GetLoss(), Accuracy: float64(m.GetCorrect()) / float64(max(1, r.batch)), LR: m.GetLr(),
-		Seconds: m.GetSeconds(), ImagesPerSecond: rate, Generation: generation, LabelsSHA256: w.labels,
+		Seconds: m.GetSeconds(), ImagesPerSecond: rate, Generation: m.GetGeneration(), LabelsSHA256: w.labels,
 		LabelWaitSeconds: m.GetLabelWaitSeconds(), ExchangeWaitSeconds: m.GetExchangeWaitSeconds()}
 	r.learn(it)
 	r.show(&ditherv1.WatchResponse{Event: &ditherv1.WatchResponse_Iteration{Iteration: m}})
@@ -138,22 +193,30 @@ func (r *record) iteration(w *wholeIteration, generation uint64, rate float64) e
 
 func (r *record) evaluation(v *ditherv1.Evaluation) error {
 	r.show(&ditherv1.WatchResponse{Event: &ditherv1.WatchResponse_Evaluation{Evaluation: v}})
+	r.measured(v)
 	e := runlog.Event{Kind: runlog.KindEvaluation, Iteration: v.GetIteration(), Split: v.GetKind(), Images: int(v.GetImages())}
 	loss, accuracy, norm, images := v.GetLoss(), v.GetAccuracy(), v.GetGradientNorm(), int(v.GetImages())
 	if v.GetKind() == "gradient_norm" {
 		e.Split, e.GradientNorm = "train", &norm
 		e.Message = fmt.Sprintf("gradient norm %.6g over %d training images", norm, images)
-		r.result.GradientNorm, r.result.GradientNormImages = &norm, &images
 		return r.log.Event(e)
 	}
 	e.Loss, e.Accuracy = &loss, &accuracy
 	e.Message = fmt.Sprintf("%s accuracy %.4f, loss %.6g over %d images", v.GetKind(), accuracy, loss, images)
-	if v.GetKind() == "test" {
+	return r.log.Event(e)
+}
+
+// measured keeps an evaluation for the result.
+func (r *record) measured(v *ditherv1.Evaluation) {
+	loss, accuracy, norm, images := v.GetLoss(), v.GetAccuracy(), v.GetGradientNorm(), int(v.GetImages())
+	switch v.GetKind() {
+	case "gradient_norm":
+		r.result.GradientNorm, r.result.GradientNormImages = &norm, &images
+	case "test":
 		r.result.TestAccuracy, r.result.TestLoss = &accuracy, &loss
-	} else {
+	default:
 		r.result.ValidationAccuracy = &accuracy
 	}
-	return r.log.Event(e)
 }
 
 func (r *record) checkpoint(k uint32) error {

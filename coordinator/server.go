@@ -17,9 +17,11 @@ import (
 )
 
 const (
-	pingAfter  = 10 * time.Second // of silence
-	pingAnswer = 5 * time.Second  // within which a peer must answer, else it is gone
-	maxMessage = 64 << 20         // bytes: an evaluation's part over all training images fits many times
+	serverPing = time.Second            // of silence after which a client is asked whether it lives; Silence is what it has to answer
+	clientPing = 10 * time.Second       // the least that gRPC allows a client
+	pingAnswer = 5 * time.Second        // within which the server must answer, else it is gone
+	leastPing  = 500 * time.Millisecond // a client that asks more often is turned away
+	maxMessage = 64 << 20               // bytes: an evaluation's part over all training images fits many times
 )
 
 // service is the gRPC face of a Coordinator.
@@ -28,18 +30,42 @@ type service struct {
 	c *Coordinator
 }
 
-func newServer(c *Coordinator) (*grpc.Server, *health.Server) {
-	s := grpc.NewServer(
+// serve takes calls from now on, where there is a port. Until this coordinator leads it answers that it does not.
+func (c *Coordinator) serve() {
+	if c.listener == nil {
+		return
+	}
+	c.server = grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingAnswer}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingAfter / 2, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: serverPing, Timeout: c.config.Silence}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 	)
-	ditherv1.RegisterCoordinatorServiceServer(s, &service{c: c})
-	h := health.NewServer() // "" serves from the start
-	h.SetServingStatus(ditherv1.CoordinatorService_ServiceDesc.ServiceName, healthv1.HealthCheckResponse_SERVING)
-	healthv1.RegisterHealthServer(s, h)
-	reflection.Register(s)
-	return s, h
+	ditherv1.RegisterCoordinatorServiceServer(c.server, &service{c: c})
+	c.health = health.NewServer() // "" serves from the start
+	c.serving(healthv1.HealthCheckResponse_NOT_SERVING)
+	healthv1.RegisterHealthServer(c.server, c.health)
+	reflection.Register(c.server)
+	c.done.Go(func() {
+		if err := c.server.Serve(c.listener); err != nil {
+			c.fail(fmt.Sprintf("the coordinator cannot serve any more: %v", err))
+		}
+	})
+}
+
+// serving says by way of the health service whether this coordinator leads.
+func (c *Coordinator) serving(s healthv1.HealthCheckResponse_ServingStatus) {
+	if c.health != nil {
+		c.health.SetServingStatus(ditherv1.CoordinatorService_ServiceDesc.ServiceName, s)
+	}
+}
+
+// fail ends the run, if this coordinator leads it.
+func (c *Coordinator) fail(message string) {
+	if t, _ := c.current(); t != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.fail(message)
+	}
 }
 
 // Dial gives a client of the coordinator at HOST:PORT. It does not wait for an answer: the first call does, or fails.
@@ -54,7 +80,7 @@ func Dial(_ context.Context, address string) (ditherv1.CoordinatorServiceClient,
 func dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingAnswer, PermitWithoutStream: true}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: clientPing, Timeout: pingAnswer, PermitWithoutStream: true}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 	}
 }

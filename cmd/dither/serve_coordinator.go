@@ -53,7 +53,7 @@ func newServeCoordinatorCommand(a *app) *cobra.Command {
 		}
 		hash := ditherv1.Hash(run.file.Spec)
 		c, err := coordinator.Start(context.WithoutCancel(ctx), coordinator.Config{Run: runName(hash, run.dir), Dir: run.dir, Spec: run.file.Spec, SpecSHA256: hash, Options: run.file.Options,
-			Trainers: int(f.crew.start), NeedTeacher: run.file.Spec.GetTeacher() != nil, Etcd: endpoints, Listen: s.listen, Advertise: s.advertise, LeaseTTL: leaseTTL,
+			Start: int(f.crew.start), Min: int(f.crew.min), Max: int(f.crew.max), Standby: standby, NeedTeacher: run.file.Spec.GetTeacher() != nil, Etcd: endpoints, Listen: s.listen, Advertise: s.advertise, LeaseTTL: leaseTTL,
 			Version: versionString(), Files: run.files(), Resume: resume, WaitTimeout: f.wait, DataOfficial: official, Logger: a.log})
 		if err != nil {
 			return err

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/zap"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -40,8 +39,8 @@ func Connect(ctx context.Context, endpoints []string, run string) (*Client, erro
 	etcd, err := clientv3.New(clientv3.Config{
 		Endpoints:            endpoints,
 		DialTimeout:          connectTimeout,
-		DialKeepAliveTime:    10 * time.Second,
-		DialKeepAliveTimeout: 5 * time.Second,
+		DialKeepAliveTime:    10 * time.Second, // the least that gRPC allows
+		DialKeepAliveTimeout: 2 * time.Second,
 		Logger:               zap.NewNop(),
 	})
 	if err != nil {
@@ -65,27 +64,6 @@ func Connect(ctx context.Context, endpoints []string, run string) (*Client, erro
 // Close implements Registry.
 func (c *Client) Close() error { return c.etcd.Close() }
 
-// session is a lease of ttl, in whole seconds upwards as etcd counts, that is kept alive.
-func (c *Client) session(ctx context.Context, ttl time.Duration) (*concurrency.Session, error) {
-	seconds := max(1, int64((ttl+time.Second-1)/time.Second))
-	grant, err := c.etcd.Grant(ctx, seconds)
-	if err != nil {
-		return nil, fmt.Errorf("asking etcd for a lease of %d s: %w", seconds, err)
-	}
-	return concurrency.NewSession(c.etcd, concurrency.WithLease(grant.ID), concurrency.WithTTL(int(seconds)))
-}
-
-// end gives a session's lease back. An etcd that is gone is not waited for: the lease ends by itself.
-func (c *Client) end(ctx context.Context, s *concurrency.Session) error {
-	s.Orphan()
-	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
-	defer cancel()
-	if _, err := c.etcd.Revoke(ctx, s.Lease()); err != nil {
-		return fmt.Errorf("leaving run %q: %w", c.run, err)
-	}
-	return nil
-}
-
 // Join implements Registry.
 func (c *Client) Join(ctx context.Context, m *ditherv1.Member, ttl time.Duration) (*Lease, error) {
 	if err := checkMember(m); err != nil {
@@ -102,15 +80,15 @@ func (c *Client) Join(ctx context.Context, m *ditherv1.Member, ttl time.Duration
 	key := c.root + "members/" + m.GetRole() + "/" + m.GetId()
 	answer, err := c.etcd.Txn(ctx).
 		If(clientv3.Compare(clientv3.CreateRevision(key), "=", 0)).
-		Then(clientv3.OpPut(key, string(value), clientv3.WithLease(s.Lease()))).
+		Then(clientv3.OpPut(key, string(value), clientv3.WithLease(s.id))).
 		Else(clientv3.OpGet(key)).
 		Commit()
 	if err == nil && answer.Succeeded {
-		return &Lease{lost: s.Done(), leave: func(ctx context.Context) error { return c.end(ctx, s) }}, nil
+		return &Lease{lost: s.lost, leave: func(ctx context.Context) error { return c.end(ctx, s) }}, nil
 	}
 	_ = c.end(ctx, s) // a lease without a key harms nobody
 	if err != nil {
-		return nil, fmt.Errorf("joining run %q as %s %q: %w", c.run, m.GetRole(), m.GetId(), err)
+		return nil, fmt.Errorf("joining run %q as %s %q: %w", c.run, m.GetRole(), m.GetId(), c.explain(err))
 	}
 	holder := &ditherv1.Member{}
 	if err := decode(key, answer.Responses[0].GetResponseRange().Kvs[0].Value, holder); err != nil {
@@ -126,7 +104,7 @@ func (c *Client) Members(ctx context.Context) ([]*ditherv1.Member, error) {
 }
 
 func (c *Client) readMembers(ctx context.Context) ([]*ditherv1.Member, int64, error) {
-	got, err := c.etcd.Get(ctx, c.root+"members/", clientv3.WithPrefix())
+	got, err := c.read(ctx, c.root+"members/", clientv3.WithPrefix())
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the members of run %q: %w", c.run, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
+
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
@@ -74,6 +76,35 @@ func must[T any](v T, err error) func(t *testing.T) T {
 		}
 		return v
 	}
+}
+
+// candidates counts those who stand for the lead, over and over.
+func candidates(ctx context.Context, r Registry) <-chan int {
+	out := make(chan int)
+	go func() {
+		for n := 0; ctx.Err() == nil; {
+			switch r := r.(type) {
+			case *Client:
+				if got, err := r.read(ctx, r.root+"leader/", clientv3.WithPrefix()); err == nil {
+					n = len(got.Kvs)
+				}
+			case *fakeRun:
+				r.f.mu.Lock()
+				n = 0
+				for key := range r.f.keys {
+					if strings.HasPrefix(key, r.root+"leader/") {
+						n++
+					}
+				}
+				r.f.mu.Unlock()
+			}
+			select {
+			case out <- n:
+			case <-ctx.Done():
+			}
+		}
+	}()
+	return out
 }
 
 func contract(t *testing.T, b backend) {
@@ -195,8 +226,11 @@ func contract(t *testing.T, b backend) {
 		ctx, a, other := ctxOf(t), b.open(t, "gen"), b.open(t, "gen")
 		watch := other.WatchGeneration(ctx)
 		l := must(a.Campaign(ctx, "one", ttl))(t)
-		if err := a.PutGeneration(ctx, l, &ditherv1.Generation{Number: 2}); !errors.Is(err, ErrStale) {
-			t.Errorf("number 2 first: %v", err)
+		if g := must(a.Generation(ctx))(t); g != nil {
+			t.Errorf("%v is in force before there was one", g)
+		}
+		if err := a.PutGeneration(ctx, l, &ditherv1.Generation{Number: 0}); !errors.Is(err, ErrStale) {
+			t.Errorf("number 0 first: %v", err)
 		}
 		one := &ditherv1.Generation{Number: 1, Reason: "all are there", AfterIteration: 4, Trainers: []*ditherv1.Member{{Id: "x", FirstShard: 0, EndShard: 3}}}
 		if err := a.PutGeneration(ctx, l, one); err != nil {
@@ -217,13 +251,99 @@ func contract(t *testing.T, b backend) {
 		if g := <-other.WatchGeneration(ctx); g.GetNumber() != 2 {
 			t.Errorf("a late watch begins with %v", g)
 		}
-		if err := a.ClearGeneration(ctx, l); err != nil {
+		if g := must(a.Generation(ctx))(t); g.GetNumber() != 2 {
+			t.Errorf("%v is in force", g)
+		}
+	})
+	t.Run("an etcd that is new takes a generation of any number", func(t *testing.T) {
+		t.Parallel() // each has a run of its own
+		ctx, a := ctxOf(t), b.open(t, "later")
+		l := must(a.Campaign(ctx, "one", ttl))(t)
+		if err := a.PutGeneration(ctx, l, &ditherv1.Generation{Number: 7}); err != nil {
+			t.Error(err)
+		}
+		if err := a.PutGeneration(ctx, l, &ditherv1.Generation{Number: 7}); !errors.Is(err, ErrStale) {
+			t.Errorf("number 7 again: %v", err)
+		}
+	})
+	t.Run("papers pass from leader to leader", func(t *testing.T) {
+		t.Parallel() // each has a run of its own
+		ctx, a, other := ctxOf(t), b.open(t, "papers"), b.open(t, "papers")
+		first := must(a.Campaign(ctx, "one", ttl))(t)
+		for _, name := range []string{"log/2", "spec", "log/1", "log/1"} {
+			if err := a.PutPaper(ctx, first, name, []byte(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		line := make(chan *Leadership, 1)
+		go func() {
+			l, err := other.Campaign(ctx, "two", ttl)
+			if err != nil {
+				t.Error(err)
+			}
+			line <- l
+		}()
+		until(t, "two in line", candidates(ctx, a), func(n int) bool { return n == 2 })
+		if err := a.PutPaper(ctx, first, "result", []byte("all is done")); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.PutGeneration(ctx, l, one); err != nil {
-			t.Errorf("number 1 after a clearing: %v", err)
+		b.expire(t, "papers", "one")
+		if err := a.PutPaper(ctx, first, "spec", nil); !errors.Is(err, ErrDeposed) {
+			t.Errorf("a paper of the deposed: %v", err)
 		}
-		until(t, "number 1 again", watch, func(g *ditherv1.Generation) bool { return g.GetNumber() == 1 })
+		if err := a.DropPapers(ctx, first, ""); !errors.Is(err, ErrDeposed) {
+			t.Errorf("papers dropped by the deposed: %v", err)
+		}
+		second := <-line
+		all := must(other.Papers(ctx, ""))(t)
+		text := ""
+		for _, p := range all {
+			text += fmt.Sprintf("%s=%s %v; ", p.Name, p.Value, second.StoodBefore(p))
+		}
+		if text != "log/1=log/1 false; log/2=log/2 false; result=all is done true; spec=spec false; " {
+			t.Errorf("the papers are %s", text)
+		}
+		if err := other.DropPapers(ctx, second, "log/"); err != nil {
+			t.Fatal(err)
+		}
+		if left := must(other.Papers(ctx, ""))(t); len(left) != 2 || left[0].Name != "result" {
+			t.Errorf("left are %v", left)
+		}
+	})
+	t.Run("who leads can be watched", func(t *testing.T) {
+		t.Parallel() // each has a run of its own
+		ctx, a, other := ctxOf(t), b.open(t, "watched"), b.open(t, "watched")
+		watch := other.WatchLeader(ctx)
+		until(t, "nobody", watch, func(who string) bool { return who == "" })
+		l := must(a.Campaign(ctx, "one", ttl))(t)
+		until(t, "one", watch, func(who string) bool { return who == "one" })
+		won := make(chan error, 1)
+		go func() {
+			_, err := a.Campaign(ctx, "two", ttl)
+			won <- err
+		}()
+		if err := l.Resign(ctx); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "two", watch, func(who string) bool { return who == "two" })
+		if err := <-won; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("a candidate whose lease ends in line is told", func(t *testing.T) {
+		t.Parallel() // each has a run of its own
+		ctx, a, other := ctxOf(t), b.open(t, "line"), b.open(t, "line")
+		must(a.Campaign(ctx, "one", ttl))(t)
+		failed := make(chan error, 1)
+		go func() {
+			_, err := other.Campaign(ctx, "two", ttl)
+			failed <- err
+		}()
+		until(t, "two in line", candidates(ctx, a), func(n int) bool { return n == 2 })
+		b.expire(t, "line", "two")
+		if err := <-failed; err == nil || !strings.Contains(err.Error(), "the lease ended in line") {
+			t.Errorf("%v", err)
+		}
 	})
 	t.Run("a deposed leader writes nothing", func(t *testing.T) {
 		t.Parallel() // each has a run of its own
@@ -237,9 +357,6 @@ func contract(t *testing.T, b backend) {
 		l := must(other.Campaign(ctx, "new", ttl))(t)
 		if err := a.PutGeneration(ctx, old, &ditherv1.Generation{Number: 2}); !errors.Is(err, ErrDeposed) {
 			t.Errorf("the successor by the deposed: %v", err)
-		}
-		if err := a.ClearGeneration(ctx, old); !errors.Is(err, ErrDeposed) {
-			t.Errorf("clearing by the deposed: %v", err)
 		}
 		if err := other.PutGeneration(ctx, l, &ditherv1.Generation{Number: 2}); err != nil {
 			t.Error(err)

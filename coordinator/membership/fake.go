@@ -20,12 +20,14 @@ type Fake struct {
 	keys    map[string]*fakeKey
 	changed chan struct{} // closed and replaced at each change
 	watches map[*fakeWatch]struct{}
+	away    error // what every call ends with; nil: they succeed
 }
 
 type fakeKey struct {
-	value   any
-	created int64 // revision
-	lease   *fakeLease
+	value    any
+	created  int64 // revision
+	modified int64 // revision
+	lease    *fakeLease
 }
 
 type fakeLease struct {
@@ -55,15 +57,23 @@ func (f *Fake) Run(run string) Registry {
 func (f *Fake) Stall(run, name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, l := range f.leases(run, name) {
+		l.stalled, l.ends = true, f.now+l.ttl
+	}
+}
+
+// leases of those of this name; f.mu is held.
+func (f *Fake) leases(run, name string) (ls []*fakeLease) {
 	for key, k := range f.keys {
 		holder, _ := k.value.(string)
 		if m, ok := k.value.(*ditherv1.Member); ok {
 			holder = m.GetId()
 		}
 		if strings.HasPrefix(key, "/dither/"+run+"/") && k.lease != nil && holder == name {
-			k.lease.stalled, k.lease.ends = true, f.now+k.lease.ttl
+			ls = append(ls, k.lease)
 		}
 	}
+	return ls
 }
 
 // Advance lets time pass: stalled leases end when theirs is up.
@@ -76,6 +86,22 @@ func (f *Fake) Advance(d time.Duration) {
 			f.endLease(k.lease)
 		}
 	}
+}
+
+// Expire ends the leases of the run's members and candidates of this name at once, as when their time is up.
+func (f *Fake) Expire(run, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.leases(run, name) {
+		f.endLease(l)
+	}
+}
+
+// Break lets every call fail with err, as an etcd without a quorum or with a full disk does, until Break(nil). Leases stay.
+func (f *Fake) Break(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.away = err
 }
 
 func (f *Fake) endLease(l *fakeLease) {
@@ -100,7 +126,7 @@ func (f *Fake) put(key string, value any, l *fakeLease) *fakeKey {
 		k = &fakeKey{created: f.rev}
 		f.keys[key] = k
 	}
-	k.value, k.lease = value, l
+	k.value, k.lease, k.modified = value, l, f.rev
 	f.touched(key)
 	return k
 }
@@ -153,6 +179,9 @@ func (r *fakeRun) Join(_ context.Context, m *ditherv1.Member, ttl time.Duration)
 	}
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
+	if r.f.away != nil {
+		return nil, r.f.away
+	}
 	key := r.root + "members/" + m.GetRole() + "/" + m.GetId()
 	if held := r.f.keys[key]; held != nil {
 		return nil, taken(r.run, m, held.value.(*ditherv1.Member), ttl)
@@ -165,6 +194,9 @@ func (r *fakeRun) Join(_ context.Context, m *ditherv1.Member, ttl time.Duration)
 func (r *fakeRun) Members(context.Context) ([]*ditherv1.Member, error) {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
+	if r.f.away != nil {
+		return nil, r.f.away
+	}
 	return r.members(), nil
 }
 
@@ -187,6 +219,10 @@ func (r *fakeRun) WatchMembers(ctx context.Context) <-chan []*ditherv1.Member {
 
 func (r *fakeRun) Campaign(ctx context.Context, candidate string, ttl time.Duration) (*Leadership, error) {
 	r.f.mu.Lock()
+	if err := r.f.away; err != nil {
+		r.f.mu.Unlock()
+		return nil, err
+	}
 	l := &fakeLease{ttl: ttl, lost: make(chan struct{})}
 	key := fmt.Sprintf("%sleader/%d", r.root, r.f.rev+1)
 	k := r.f.put(key, candidate, l)
@@ -198,10 +234,14 @@ func (r *fakeRun) Campaign(ctx context.Context, candidate string, ttl time.Durat
 		case <-ctx.Done():
 		}
 		r.f.mu.Lock()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || l.over {
+			err := errInLine(r.run)
+			if ctx.Err() != nil {
+				err = fmt.Errorf("standing for the lead of run %q: %w", r.run, ctx.Err())
+			}
 			r.f.endLease(l)
 			r.f.mu.Unlock()
-			return nil, fmt.Errorf("standing for the lead of run %q: %w", r.run, ctx.Err())
+			return nil, err
 		}
 	}
 	defer r.f.mu.Unlock()
@@ -222,13 +262,24 @@ func (r *fakeRun) first() *fakeKey {
 func (r *fakeRun) Leader(context.Context) (string, error) {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
-	if k := r.first(); k != nil {
-		return k.value.(string), nil
+	if r.f.away != nil {
+		return "", r.f.away
 	}
-	return "", nil
+	return r.leader(), nil
+}
+
+// leader names who leads; r.f.mu is held.
+func (r *fakeRun) leader() string {
+	if k := r.first(); k != nil {
+		return k.value.(string)
+	}
+	return ""
 }
 
 func (r *fakeRun) leads(l *Leadership) error {
+	if r.f.away != nil {
+		return r.f.away
+	}
 	if k := r.f.keys[l.key]; k == nil || k.created != l.revision {
 		return fmt.Errorf("run %q: %w", r.run, ErrDeposed)
 	}
@@ -255,15 +306,25 @@ func (r *fakeRun) PutGeneration(_ context.Context, l *Leadership, g *ditherv1.Ge
 	return nil
 }
 
-func (r *fakeRun) ClearGeneration(_ context.Context, l *Leadership) error {
+func (r *fakeRun) Generation(context.Context) (*ditherv1.Generation, error) {
 	r.f.mu.Lock()
 	defer r.f.mu.Unlock()
-	if err := r.leads(l); err != nil {
-		return err
+	if r.f.away != nil {
+		return nil, r.f.away
 	}
-	delete(r.f.keys, r.root+"generation")
-	r.f.touched(r.root + "generation")
-	return nil
+	return proto.CloneOf(r.generation()), nil
+}
+
+func (r *fakeRun) WatchLeader(ctx context.Context) <-chan string {
+	out := make(chan string, 1)
+	last, said := "", false
+	r.f.watch(ctx, r.root+"leader/", func() {
+		if who := r.leader(); who != last || !said {
+			last, said = who, true
+			replace(out, who)
+		}
+	}, func() { close(out) })
+	return out
 }
 
 func (r *fakeRun) WatchGeneration(ctx context.Context) <-chan *ditherv1.Generation {

@@ -4,8 +4,9 @@
 //	/dither/RUN/members/ROLE/ID   a Member, under the process's lease
 //	/dither/RUN/leader/LEASE      a coordinator that leads or stands in line, under its lease
 //	/dither/RUN/generation        the Generation in force
+//	/dither/RUN/papers/NAME       what a leader leaves for the next one: the spec, the log, the result
 //
-// Values are JSON (protojson), so that `etcdctl get --prefix /dither/RUN` can be read.
+// Values are JSON, so that `etcdctl get --prefix /dither/RUN` can be read.
 package membership
 
 import (
@@ -39,18 +40,34 @@ type Registry interface {
 	Members(ctx context.Context) ([]*ditherv1.Member, error)
 	// WatchMembers follows Members.
 	WatchMembers(ctx context.Context) <-chan []*ditherv1.Member
-	// Campaign waits until the candidate leads, or the context ends. The leadership's lease of ttl is kept alive.
+	// Campaign waits until the candidate leads, or the context ends; a lease that ends in line ends it too. The leadership's lease of ttl is kept alive.
 	Campaign(ctx context.Context, candidate string, ttl time.Duration) (*Leadership, error)
 	// Leader names the candidate that leads; empty: none.
 	Leader(ctx context.Context) (string, error)
-	// PutGeneration puts g in force if its number is that of the one in force plus one (1 where there is none): else ErrStale. ErrDeposed if l is over.
+	// WatchLeader follows Leader.
+	WatchLeader(ctx context.Context) <-chan string
+	// Generation is the one in force; nil: none.
+	Generation(ctx context.Context) (*ditherv1.Generation, error)
+	// PutGeneration puts g in force if its number is that of the one in force plus one (any from 1 where there is none): else ErrStale. ErrDeposed if l is over.
 	PutGeneration(ctx context.Context, l *Leadership, g *ditherv1.Generation) error
-	// ClearGeneration takes the generation in force away, so that the next is number 1: what an execution finds of an earlier one. ErrDeposed if l is over.
-	ClearGeneration(ctx context.Context, l *Leadership) error
 	// WatchGeneration follows the generation in force.
 	WatchGeneration(ctx context.Context) <-chan *ditherv1.Generation
+	// PutPaper writes what the next leader is to find under a name ("log/00000001"), in place of what is there. ErrDeposed if l is over.
+	PutPaper(ctx context.Context, l *Leadership, name string, value []byte) error
+	// Papers are those whose names begin with prefix, by name.
+	Papers(ctx context.Context, prefix string) ([]Paper, error)
+	// DropPapers removes those whose names begin with prefix. ErrDeposed if l is over.
+	DropPapers(ctx context.Context, l *Leadership, prefix string) error
 	// Close ends the connection. Leases that were not left end by themselves, after their time to live.
 	Close() error
+}
+
+// Paper is what a leader left for the next one.
+type Paper struct {
+	Name  string
+	Value []byte
+
+	revision int64 // of its last write
 }
 
 // Lease is a member's hold on its place.
@@ -72,6 +89,9 @@ type Leadership struct {
 	lost     <-chan struct{}
 	resign   func(context.Context) error
 }
+
+// StoodBefore says that the leader was elected, or in line already, when the paper was written.
+func (l *Leadership) StoodBefore(p Paper) bool { return l.revision < p.revision }
 
 // Lost is closed once the right is over: its lease ran out, or Resign.
 func (l *Leadership) Lost() <-chan struct{} { return l.lost }
@@ -95,7 +115,11 @@ func checkMember(m *ditherv1.Member) error {
 }
 
 func successor(inForce, next *ditherv1.Generation) error {
-	if want := inForce.GetNumber() + 1; next.GetNumber() != want {
+	want := inForce.GetNumber() + 1
+	if inForce == nil {
+		want = max(1, next.GetNumber()) // an etcd that is new does not know how many there were
+	}
+	if next.GetNumber() != want {
 		return fmt.Errorf("generation %d where number %d is due: %w", next.GetNumber(), want, ErrStale)
 	}
 	return nil

@@ -22,6 +22,7 @@ type Log struct {
 	curves  *tensorBoard
 	last    uint32 // iteration of the last line of metrics
 	now     func() time.Time
+	follow  func(Line) // nil: nobody
 }
 
 // Create begins the record of a run in dir, which it makes. A folder that holds a run is ErrExists, and stays as it is.
@@ -84,10 +85,14 @@ func open(dir string, flag int) (l *Log, err error) {
 func (l *Log) Iteration(it Iteration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.iteration(it)
+}
+
+func (l *Log) iteration(it Iteration) error {
 	if it.Iteration <= l.last {
 		return fmt.Errorf("recording iteration %d after %d: %w", it.Iteration, l.last, ErrOrder)
 	}
-	if err := l.metrics.append(it); err != nil {
+	if err := l.append(l.metrics, MetricsFile, it); err != nil {
 		return err
 	}
 	l.last = it.Iteration
@@ -108,7 +113,7 @@ func (l *Log) event(e Event) error {
 		e.Time = l.now().UTC()
 	}
 	e.Loss, e.Accuracy, e.GradientNorm = finite(e.Loss), finite(e.Accuracy), finite(e.GradientNorm)
-	if err := l.events.append(e); err != nil {
+	if err := l.append(l.events, EventsFile, e); err != nil {
 		return err
 	}
 	if e.Kind == KindEvaluation {
@@ -201,13 +206,9 @@ func openLines(path string, flag int) (*lines, error) {
 }
 
 // append writes one line. If the disk is full half of it may be there: it is taken away again, so that the record stays whole.
-func (s *lines) append(v any) error {
+func (s *lines) append(b []byte) error {
 	if s.file == nil {
 		return fmt.Errorf("recording a run: %w", os.ErrClosed)
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("recording a run: %w", err)
 	}
 	b = append(b, '\n')
 	if _, err := s.file.WriteAt(b, s.size); err != nil {
