@@ -3,130 +3,172 @@ package trainer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
-	"github.com/dither-ml/dither/trainer/allreduce"
 )
 
-// train goes through the iterations after applied, then evaluates and says its last word.
-func (t *Trainer) train(ctx context.Context, reducer *allreduce.Reducer, applied uint32) error {
-	last := t.spec.GetIterations()
-	var soft *Labels
-	if t.Run.GetSpec().GetTeacher() != nil {
-		teachers := make(chan []*ditherv1.Member, 1)
-		teachers <- t.generation.GetTeachers()
-		soft = NewLabels(LabelsConfig{ID: t.ID, Run: t.Run, Teachers: teachers, Logger: t.Logger})
-		defer soft.Close()
-		soft.Begin(applied+1, last, func(k uint32) []uint32 { return t.Samples(k, nil) })
+// step is what a trainer does next, between generations.
+type step uint8
+
+const (
+	stepEnd    step = iota + 1 // Serve is over
+	stepJoin                   // become known again
+	stepEnter                  // take part in the generation in force
+	stepFollow                 // keep level with the trainers of the generation in force
+	stepWait                   // for news
+)
+
+// next decides, for a trainer that last took part in generation entered, what comes next; for stepEnd also why.
+func next(n told, me *ditherv1.Member, entered uint64, said bool) (step, error) {
+	_, named := rankOf(n.generation, me)
+	switch {
+	case n.over != nil:
+		return stepEnd, errOver
+	case n.expired:
+		return stepEnd, ErrLeft
+	case n.outcast && n.leaving != "":
+		return stepEnd, ErrLeft
+	case n.outcast:
+		return stepJoin, nil
+	case named && n.generation.GetNumber() > entered:
+		return stepEnter, nil
+	case said:
+		return stepWait, nil
+	case n.leaving != "":
+		return stepEnd, ErrLeft
+	case n.generation != nil && !named:
+		return stepFollow, nil
 	}
-	var err error
-	for k := applied + 1; k <= last; k++ {
-		began := time.Now()
-		var values []float32
-		if soft != nil {
-			if values, err = soft.Take(ctx, k); err != nil {
-				return t.failed(applied, err)
-			}
+	return stepWait, nil
+}
+
+// loop does one step after another.
+func (t *Trainer) loop(ctx context.Context) error {
+	for ctx.Err() == nil {
+		n, changed := t.news.now()
+		step, err := next(n, t.Member, t.entered, t.said != nil)
+		switch step {
+		case stepEnd:
+			return t.goodbye(ctx, n, err)
+		case stepJoin:
+			t.Logger.Warn("the lease was lost; joining again")
+			err = t.join(ctx)
+		case stepEnter:
+			err = t.takePart(ctx, n.generation)
+		case stepFollow:
+			err = t.keepLevel(ctx, n.generation)
+		case stepWait:
+			err = t.wait(ctx, changed)
 		}
-		waited := time.Since(began)
-		enough := k == t.Run.GetOptions().GetStopAfter()
-		record := &ditherv1.IterationRecord{} // the reporter keeps it
-		stop, err := t.Iterate(reducer, k, values, func() bool { return enough || t.wantsStop() }, record)
 		if err != nil {
-			return t.failed(applied, err)
-		}
-		applied = k
-		record.Seconds, record.LabelWaitSeconds = time.Since(began).Seconds(), waited.Seconds()
-		if err := t.reporter.iteration(record); err != nil {
-			return err
-		}
-		t.serveRequests(applied)
-		if stop && k < last {
-			return t.stopped(ctx, applied)
-		}
-		if err := t.interlude(ctx, k, last); err != nil {
-			return t.failed(applied, err)
-		}
-	}
-	return t.finish(ctx, applied)
-}
-
-// interlude is what is due between two iterations: a checkpoint, an evaluation. Neither touches the bits.
-func (t *Trainer) interlude(ctx context.Context, k, last uint32) error {
-	o := t.Run.GetOptions()
-	if every := o.GetCheckpointEvery(); every > 0 && k%every == 0 && k < last && t.rank == 0 {
-		if err := t.putCheckpoint(ctx, k); err != nil {
 			return err
 		}
 	}
-	per := uint32(t.order.PerEpoch())
-	if every := o.GetEvalEvery() * per; every > 0 && k%every == 0 && k < last {
-		return t.evaluate(k)
-	}
-	return nil
+	return context.Cause(ctx)
 }
 
-func (t *Trainer) wantsStop() bool {
-	select {
-	case <-t.drained:
-		t.stopping.Store(true)
-	case why := <-t.reporter.stop:
-		t.Logger.Info("stopping after this iteration", "reason", why)
-		t.stopping.Store(true)
-	default:
+// wait is for news. Others can copy the state meanwhile.
+func (t *Trainer) wait(ctx context.Context, changed <-chan struct{}) error {
+	doing := "waiting for a generation"
+	if t.said != nil {
+		doing = "waiting for the others' last words"
 	}
-	return t.stopping.Load()
-}
-
-// stopped ends the run before its last iteration, with a checkpoint.
-func (t *Trainer) stopped(ctx context.Context, applied uint32) error {
-	if t.rank == 0 {
-		if err := t.putCheckpoint(ctx, applied); err != nil {
-			return t.failed(applied, err)
+	t.link.stands(func(at *ditherv1.Beat) { at.Generation, at.Doing = 0, doing })
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case <-changed:
+			return nil
+		case r := <-t.offer.requests:
+			t.give(r)
+		case <-look.C:
+			if t.said != nil && t.link.alone() > farewell {
+				t.Logger.Warn("no coordinator took this trainer's last word; its state is the run's last", "parameters_sha256", t.said.GetParametersSha256())
+				if t.said.GetStopped() {
+					return ErrStopped
+				}
+				return errDone
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
-	if err := t.lastWord(applied, true); err != nil {
-		return err
-	}
-	return ErrStopped
 }
 
-// finish writes the last checkpoint, evaluates, measures the gradient norm, and says the last word.
-func (t *Trainer) finish(ctx context.Context, applied uint32) error {
-	if t.rank == 0 {
-		if err := t.putCheckpoint(ctx, applied); err != nil {
-			return t.failed(applied, err)
-		}
-	}
-	if err := t.evaluate(applied); err != nil {
-		return t.failed(applied, err)
-	}
-	if err := t.gradientNorm(applied); err != nil {
-		return t.failed(applied, err)
-	}
-	return t.lastWord(applied, false)
-}
+// errDone ends the loop where all is well.
+var errDone = errors.New("done")
 
-// failed tells the coordinator why this trainer gives up, after saving the last applied state, and returns the reason.
-func (t *Trainer) failed(applied uint32, why error) error {
-	if applied > 0 {
-		if err := t.saveForRescue(applied); err != nil {
-			t.Logger.Warn("the state after the last applied iteration could not be saved", "iteration", applied, "error", err)
-		}
+// goodbye ends the loop. Who goes while nobody else is there has its state saved first.
+func (t *Trainer) goodbye(ctx context.Context, n told, why error) error {
+	if !errors.Is(why, ErrLeft) || t.applied == 0 || n.expired || len(n.generation.GetTrainers()) > 1 {
+		return why
 	}
-	_ = t.reporter.failure(&ditherv1.Failure{Message: ditherv1.Message(why), Iteration: applied, Deterministic: errors.Is(why, ErrDiverged) || errors.Is(why, ErrLabels)})
+	if _, named := rankOf(n.generation, t.Member); !named {
+		return why
+	}
+	ctx, cancel := t.news.until(ctx, func(n told) error {
+		if n.over != nil || n.expired {
+			return errExpired
+		}
+		return nil
+	})
+	defer cancel()
+	if err := t.saveForRescue(ctx); err != nil {
+		t.Logger.Warn("left without a checkpoint", "iteration", t.applied, "error", err)
+	}
 	return why
 }
 
-// serveRequests runs what other goroutines want to do with the state while it is whole.
-func (t *Trainer) serveRequests(applied uint32) {
-	for {
-		select {
-		case f := <-t.requests:
-			f(applied)
-		default:
-			return
-		}
+// stand tells others where the state is, once it has changed.
+func (t *Trainer) stand(loss float64) {
+	t.hasState = true
+	t.link.stands(func(at *ditherv1.Beat) { at.Iteration, at.HasState, at.Loss = t.applied, true, loss })
+}
+
+// restored takes over a whole state. Who followed this trainer has a gap.
+func (t *Trainer) restored(data []byte) error {
+	k, err := t.Work.Restore(data)
+	if err != nil {
+		return err
 	}
+	t.applied = k
+	t.offer.jump(k)
+	t.stand(0)
+	return nil
+}
+
+// begin takes the run's newest checkpoint, or its start: what one does where nobody has applied anything.
+func (t *Trainer) begin(ctx context.Context) error {
+	data, err := t.link.file(ctx, ditherv1.FileKind_FILE_KIND_CHECKPOINT)
+	if err == nil {
+		return t.restored(data)
+	}
+	if !errors.Is(err, ErrNoFile) || t.hasState {
+		if errors.Is(err, ErrNoFile) {
+			return nil
+		}
+		return err
+	}
+	var file []byte
+	switch t.Run.GetSpec().GetInit().GetKind() {
+	case "teacher":
+		file, err = t.link.file(ctx, ditherv1.FileKind_FILE_KIND_TEACHER)
+	case "file":
+		file, err = t.link.file(ctx, ditherv1.FileKind_FILE_KIND_INIT)
+	default:
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("the start of the run: %w", err)
+	}
+	if err := t.Work.Start(file); err != nil {
+		return err
+	}
+	t.applied = 0
+	t.offer.jump(0)
+	t.stand(0)
+	return nil
 }

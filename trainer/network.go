@@ -5,103 +5,143 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
+	"sync"
+	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce"
 )
 
-// network is this trainer's end of what trainers ask of each other.
-type network struct {
-	ditherv1.UnimplementedTrainerServiceServer
-	trainer  *Trainer
-	exchange *allreduce.Server
-	server   *grpc.Server
+// Network is how trainers reach each other by gRPC: the Exchange and the Peers of a Config, and the server that answers for a Trainer.
+type Network struct {
+	*allreduce.Server
+	host    string // of this process
+	server  *grpc.Server
+	serving sync.WaitGroup
+	offered chan struct{} // closed once trainer is there
+	trainer *Trainer
 }
 
-// listen begins to serve other trainers, on TCP and on a unix socket.
-func listen(t *Trainer) (*network, error) {
-	n := &network{trainer: t, exchange: allreduce.NewServer(t.Run.GetRun(), t.Run.GetSpecSha256()), server: grpc.NewServer(allreduce.ServerOptions()...)}
-	ditherv1.RegisterTrainerServiceServer(n.server, n)
+var (
+	_ allreduce.Connector = (*Network)(nil)
+	_ Peers               = (*Network)(nil)
+)
+
+// Listen begins to serve other trainers of a run, on a TCP listener and on a unix socket (a path; "": none). Close ends it, and the listener.
+func Listen(run *ditherv1.GetRunResponse, listener net.Listener, socket string) (*Network, error) {
+	host, _ := os.Hostname()
+	n := &Network{Server: allreduce.NewServer(run.GetRun(), run.GetSpecSha256()), host: host, server: grpc.NewServer(allreduce.ServerOptions()...), offered: make(chan struct{})}
+	ditherv1.RegisterTrainerServiceServer(n.server, service{Network: n})
 	healthv1.RegisterHealthServer(n.server, health.NewServer())
 	reflection.Register(n.server)
-	if t.Socket != "" {
-		socket, err := net.Listen("unix", t.Socket)
+	if socket != "" {
+		local, err := net.Listen("unix", socket)
 		if err != nil {
 			return nil, fmt.Errorf("unix socket for the trainers on this host: %w", err)
 		}
-		go n.server.Serve(socket)
+		n.serving.Go(func() { n.server.Serve(local) })
 	}
-	go n.server.Serve(t.Listener)
+	n.serving.Go(func() { n.server.Serve(listener) })
 	return n, nil
 }
 
-// address is how others reach this trainer: HOST:PORT, and the socket for those on this host.
-func (n *network) address() string {
-	if n.trainer.Socket == "" {
-		return n.trainer.Advertise
+// Address is how others reach this process, for Member.Address: HOST:PORT as advertised, and the unix socket, if there is one, for those on this host.
+func Address(advertise, socket string) string {
+	if socket == "" {
+		return advertise
 	}
-	return n.trainer.Advertise + ",unix:" + n.trainer.Socket
+	return advertise + ",unix:" + socket
 }
 
-// join opens the exchange with the other trainers of the generation; a trainer alone has none.
-func (n *network) join(ctx context.Context, t *Trainer, group allreduce.Group) (allreduce.Transport, error) {
-	if len(group.Ranges) == 1 {
-		return nil, nil
-	}
-	host, _ := os.Hostname()
-	peers := allreduce.Peers{Generation: t.generation.GetNumber(), Rank: t.rank}
-	for _, m := range t.generation.GetTrainers() {
-		peers.Addresses = append(peers.Addresses, allreduce.PickAddress(m, host))
-	}
-	return n.exchange.Connect(ctx, peers)
+// Offer lets t answer what others ask; once.
+func (n *Network) Offer(t *Trainer) {
+	n.trainer = t
+	close(n.offered)
 }
 
-func (n *network) close() { n.server.Stop() }
+// Close ends everything at once.
+func (n *Network) Close() {
+	n.server.Stop()
+	n.serving.Wait()
+}
+
+// service answers other trainers.
+type service struct {
+	ditherv1.UnimplementedTrainerServiceServer
+	*Network
+}
 
 // Exchange implements dither.v1.TrainerService.
-func (n *network) Exchange(stream ditherv1.TrainerService_ExchangeServer) error {
-	return n.exchange.Exchange(stream)
+func (s service) Exchange(stream ditherv1.TrainerService_ExchangeServer) error {
+	return s.Server.Exchange(stream)
 }
 
-// FetchState implements dither.v1.TrainerService: the state between two iterations, in pieces.
-func (n *network) FetchState(r *ditherv1.FetchStateRequest, stream ditherv1.TrainerService_FetchStateServer) error {
-	t := n.trainer
-	if at := r.GetPosition(); at.GetRun() != t.Run.GetRun() || at.GetSpecSha256() != t.Run.GetSpecSha256() {
-		return ditherv1.Fault(codes.FailedPrecondition, fmt.Sprintf("has the state of run %s of spec %.12s and was asked for run %s of spec %.12s",
-			t.Run.GetRun(), t.Run.GetSpecSha256(), at.GetRun(), at.GetSpecSha256()), "trainer "+t.ID, "ask a trainer of your own run")
+// FetchState implements dither.v1.TrainerService.
+func (s service) FetchState(r *ditherv1.FetchStateRequest, stream ditherv1.TrainerService_FetchStateServer) error {
+	t, err := s.answers(stream.Context())
+	if err != nil {
+		return err
 	}
-	type state struct {
-		iteration uint32
-		data      []byte
-		err       error
+	return t.FetchState(stream.Context(), r, stream.Send)
+}
+
+// FollowUpdates implements dither.v1.TrainerService.
+func (s service) FollowUpdates(r *ditherv1.FollowUpdatesRequest, stream ditherv1.TrainerService_FollowUpdatesServer) error {
+	t, err := s.answers(stream.Context())
+	if err != nil {
+		return err
 	}
-	answer := make(chan state, 1)
-	take := func(applied uint32) {
-		data, _, err := t.encoded(applied)
-		answer <- state{applied, data, err}
-	}
+	return t.FollowUpdates(stream.Context(), r, stream.Send)
+}
+
+// answers is the trainer that answers, once there is one.
+func (n *Network) answers(ctx context.Context) (*Trainer, error) {
 	select {
-	case t.requests <- take:
-	case <-stream.Context().Done():
-		return stream.Context().Err()
+	case <-n.offered:
+		return n.trainer, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	s := <-answer
-	switch {
-	case s.err != nil:
-		return ditherv1.Fault(codes.Internal, s.err.Error(), "trainer "+t.ID, "")
-	case s.iteration < r.GetPosition().GetIteration():
-		return ditherv1.Fault(codes.FailedPrecondition, fmt.Sprintf("is after iteration %d and was asked for %d", s.iteration, r.GetPosition().GetIteration()), "trainer "+t.ID, "ask again later")
+}
+
+// FetchState implements Peers.
+func (n *Network) FetchState(ctx context.Context, from *ditherv1.Member, r *ditherv1.FetchStateRequest) (Stream[ditherv1.FetchStateResponse], error) {
+	c, err := n.dial(ctx, from)
+	if err != nil {
+		return nil, err
 	}
-	for from := 0; from < len(s.data); from += piece {
-		if err := stream.Send(&ditherv1.FetchStateResponse{Iteration: s.iteration, TotalBytes: uint64(len(s.data)), Data: s.data[from:min(from+piece, len(s.data))]}); err != nil {
-			return err
-		}
+	return c.FetchState(ctx, r)
+}
+
+// FollowUpdates implements Peers.
+func (n *Network) FollowUpdates(ctx context.Context, from *ditherv1.Member, r *ditherv1.FollowUpdatesRequest) (Stream[ditherv1.FollowUpdatesResponse], error) {
+	c, err := n.dial(ctx, from)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	return c.FollowUpdates(ctx, r)
+}
+
+// dial reaches a trainer for as long as ctx lasts.
+func (n *Network) dial(ctx context.Context, m *ditherv1.Member) (ditherv1.TrainerServiceClient, error) {
+	address := allreduce.PickAddress(m, n.host)
+	target := address
+	if !strings.HasPrefix(target, "unix:") {
+		target = "passthrough:///" + target
+	}
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy(), grpc.WithDisableRetry(),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}))
+	if err != nil {
+		return nil, fmt.Errorf("trainer %s at %q: %w", m.GetId(), address, err)
+	}
+	context.AfterFunc(ctx, func() { conn.Close() })
+	return ditherv1.NewTrainerServiceClient(conn), nil
 }

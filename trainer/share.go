@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -12,19 +13,11 @@ import (
 	"github.com/dither-ml/dither/trainer/program"
 )
 
-// Slots of the metrics vector, one of each for every shard of the run: a shard fills its own and leaves the others zero, so that the sum
-// over shards carries all of them to every trainer, exactly.
-const (
-	slotLoss    = 0 // its part of the loss
-	slotCorrect = 1 // its images classified as the data set's label says
-	slotStop    = 2 // 1 if its trainer wants the run to stop after this iteration
-	slots       = 3
-)
-
-// Share is the shards [first, end) of every iteration of a run, with all that it takes to compute them: a trainer without its peers. It is for
-// one goroutine.
+// Share is some shards of every iteration of a run, with all that it takes to compute them, and the state: a trainer without its peers. It is the Work of a run.
 type Share struct {
+	set        kernel.Set
 	spec       *ditherv1.RunSpec
+	version    string // of the binary, for checkpoints
 	data       *dataloader.Set
 	first, end int
 	network    model.Spec
@@ -32,37 +25,61 @@ type Share struct {
 	validation []uint32
 	order      *dataloader.Order
 	program    *program.Training
+	applied    uint32 // iterations
+	clock      clocked
 
 	// The input of one iteration, reused.
 	samples  []uint32
 	pixels   []byte
 	geometry []int32
 	labels   []int32
+	digests  []string    // of the soft labels by owned shard; none where there are none
 	metrics  [][]float32 // [shards owned][slots*S]
 	sum      []float32   // [slots*S]
 }
 
-// NewShare prepares shards [first, end) of a run on its data; the parameters are yet to be set.
-func NewShare(set kernel.Set, data *dataloader.Set, spec *ditherv1.RunSpec, first, end int) (*Share, error) {
-	d, l, o := spec.GetDataset(), spec.GetLoss(), spec.GetOptimizer()
-	s := &Share{spec: spec, data: data, first: first, end: end, network: ModelSpec(spec.GetModel(), d)}
+var _ Work = (*Share)(nil)
+
+// NewShare prepares shards [first, end) of a run on its data; the state is yet to be set. version is the binary's, for checkpoints.
+func NewShare(set kernel.Set, data *dataloader.Set, spec *ditherv1.RunSpec, version string, first, end int) (*Share, error) {
+	d := spec.GetDataset()
+	s := &Share{set: set, spec: spec, version: version, data: data, network: ModelSpec(spec.GetModel(), d), sum: make([]float32, slots*spec.GetShards())}
 	s.training, s.validation = dataloader.Split(spec.GetSeed(), data.Train.N(), d.GetValidation())
 	var err error
 	if s.order, err = dataloader.NewOrder(spec.GetSeed(), s.training, int(spec.GetBatch())); err != nil {
 		return nil, err
 	}
-	if s.program, err = program.NewTraining(set, program.TrainingConfig{Model: s.network, Groups: end - first, Images: s.perShard(), Batch: int(spec.GetBatch()), Shards: int(spec.GetShards()),
-		Loss:      model.Loss{Quadratic: l.GetQuadratic(), KD: l.GetKd(), CE: l.GetCe(), Temperature: l.GetTemperature()},
-		BatchNorm: spec.GetBatchnorm(), Momentum: o.GetMomentum(), WeightDecay: o.GetWeightDecay(), Mean: d.GetMean(), Std: d.GetStd(), Pad: Pad}); err != nil {
-		return nil, err
+	return s, s.Own(first, end)
+}
+
+// Own implements Work. The network is lowered anew only where the number of shards is another; that takes some tens of milliseconds.
+func (s *Share) Own(first, end int) error {
+	n := end - first
+	if s.program != nil && n == s.end-s.first {
+		s.first, s.end = first, end
+		return nil
 	}
-	n := (end - first) * s.perShard()
-	s.pixels, s.geometry, s.labels = make([]byte, n*s.imageBytes()), make([]int32, 3*n), make([]int32, n)
-	s.sum = make([]float32, slots*spec.GetShards())
-	for range end - first {
+	d, l, o := s.spec.GetDataset(), s.spec.GetLoss(), s.spec.GetOptimizer()
+	p, err := program.NewTraining(s.set, program.TrainingConfig{Model: s.network, Groups: n, Images: s.perShard(), Batch: int(s.spec.GetBatch()), Shards: int(s.spec.GetShards()),
+		Loss:      model.Loss{Quadratic: l.GetQuadratic(), KD: l.GetKd(), CE: l.GetCe(), Temperature: l.GetTemperature()},
+		BatchNorm: s.spec.GetBatchnorm(), Momentum: o.GetMomentum(), WeightDecay: o.GetWeightDecay(), Mean: d.GetMean(), Std: d.GetStd(), Pad: Pad})
+	if err != nil {
+		return err
+	}
+	if s.program != nil {
+		if err := p.CopyState(s.program); err != nil {
+			return err
+		}
+		s.program.Close()
+	}
+	s.program, s.first, s.end, s.digests = p, first, end, nil
+	images := n * s.perShard()
+	s.pixels, s.geometry, s.labels = make([]byte, images*s.imageBytes()), make([]int32, 3*images), make([]int32, images)
+	s.metrics = nil
+	for range n {
 		s.metrics = append(s.metrics, make([]float32, len(s.sum)))
 	}
-	return s, nil
+	return nil
 }
 
 // Close lets the memory go.
@@ -71,56 +88,81 @@ func (s *Share) Close() { s.program.Close() }
 // Program is what computes; its parameters are the run's.
 func (s *Share) Program() *program.Training { return s.program }
 
+// PerEpoch implements Work.
+func (s *Share) PerEpoch() uint32 { return uint32(s.order.PerEpoch()) }
+
 func (s *Share) perShard() int { return int(s.spec.GetBatch() / s.spec.GetShards()) }
 
 func (s *Share) imageBytes() int { return s.data.Channels * s.data.Height * s.data.Width }
 
-// Samples writes the sample ids of these shards at iteration k, from 1, into dst's memory and returns them, in the order of the shards.
-func (s *Share) Samples(k uint32, dst []uint32) []uint32 {
-	dst = s.order.Batch(k, dst)
-	n := copy(dst, dst[s.first*s.perShard():s.end*s.perShard()])
-	return dst[:n]
+// Sampler implements Work.
+func (s *Share) Sampler() func(k uint32) []uint32 {
+	order, from, to := s.order, s.first*s.perShard(), s.end*s.perShard()
+	return func(k uint32) []uint32 { return order.Batch(k, nil)[from:to] }
 }
 
-// Iterate does iteration k, from 1: forward, backward, the sums over all shards by r, and the update. soft is the noisy soft labels of Samples(k)
-// [n][classes], nil where no loss takes them. wanted, asked once the gradients are there, says whether this trainer wants the run to stop, and
-// stop whether any does; nil never wants. What came of it is written to record, which is empty. Where a loss is not finite the error wraps ErrDiverged, and nothing has changed.
+// clocked measures how long a step waits for others.
+type clocked struct {
+	*allreduce.Reducer
+	waited time.Duration
+	broke  error // the first failure of a Wait
+}
+
+func (c *clocked) Wait(id uint32, sum []float32) error {
+	began := time.Now()
+	err := c.Reducer.Wait(id, sum)
+	c.waited += time.Since(began)
+	if err != nil {
+		c.broke = cmp.Or(c.broke, fmt.Errorf("%w: %w", ErrBroken, err))
+		return c.broke
+	}
+	return nil
+}
+
+// Iterate implements Work. wanted may be nil: it never wants. An iteration that is not the one after the last applied is a broken invariant, and panics.
 func (s *Share) Iterate(r *allreduce.Reducer, k uint32, soft []float32, wanted func() bool, record *ditherv1.IterationRecord) (stop bool, err error) {
+	s.next(k)
+	began := time.Now()
 	s.gather(k)
+	s.digest(soft)
 	if err := s.program.Input(s.pixels, s.geometry, s.labels, soft); err != nil {
 		return false, err
 	}
 	r.Begin(k)
-	losses, correct, err := s.program.Step(r)
+	c := &s.clock
+	*c = clocked{Reducer: r}
+	losses, correct, err := s.program.Step(c)
 	if err != nil {
 		return false, fmt.Errorf("iteration %d: %w", k, err)
 	}
-	exchange := time.Now()
-	if err := s.exchangeMetrics(r, losses, correct, wanted != nil && wanted()); err != nil {
+	computing := time.Since(began) - c.waited
+	if err := s.exchangeMetrics(c, losses, correct, computing, wanted != nil && wanted()); err != nil {
 		return false, fmt.Errorf("iteration %d: %w", k, err)
 	}
-	exchanged := time.Since(exchange)
-	if stop, err = s.judge(s.sum, k, record); err != nil {
+	if stop, err = judge(s.sum, s.spec.GetOptimizer(), k, len(s.digests) > 0, record); err != nil {
 		return false, err
 	}
+	s.next(k)
 	if err := s.program.Commit(record.GetLr()); err != nil {
 		return false, fmt.Errorf("iteration %d: %w", k, err)
 	}
-	record.FirstShard, record.EndShard, record.ExchangeWaitSeconds = uint32(s.first), uint32(s.end), exchanged.Seconds()
-	if soft != nil {
-		n := s.perShard() * s.network.Classes
-		for g := range s.end - s.first {
-			record.LabelDigests = append(record.LabelDigests, digest(soft[g*n:(g+1)*n]))
-		}
-	}
+	s.applied = k
+	record.FirstShard, record.EndShard, record.ExchangeWaitSeconds = uint32(s.first), uint32(s.end), c.waited.Seconds()
 	return stop, nil
+}
+
+// next holds that nothing is applied twice, nor left out.
+func (s *Share) next(k uint32) {
+	if k != s.applied+1 {
+		panic(fmt.Sprintf("trainer: iteration %d is to be applied to the state after %d", k, s.applied))
+	}
 }
 
 // gather puts the samples' pixels, views and labels side by side.
 func (s *Share) gather(k uint32) {
 	size := s.imageBytes()
-	s.samples = s.Samples(k, s.samples)
-	for i, id := range s.samples {
+	s.samples = s.order.Batch(k, s.samples)
+	for i, id := range s.samples[s.first*s.perShard() : s.end*s.perShard()] {
 		copy(s.pixels[i*size:(i+1)*size], s.data.Train.Pixels[int(id)*size:])
 		g := dataloader.View(s.spec.GetSeed(), s.order.Epoch(k), id, s.spec.GetAugment() == "standard", s.data.Flip, Pad)
 		s.geometry[3*i], s.geometry[3*i+1], s.geometry[3*i+2] = g.DY, g.DX, g.Flip
@@ -128,34 +170,51 @@ func (s *Share) gather(k uint32) {
 	}
 }
 
-// exchangeMetrics sums the metrics vectors over all shards, as the last collective of the iteration.
-func (s *Share) exchangeMetrics(r *allreduce.Reducer, losses, correct []float32, wanted bool) error {
-	stop := float32(0)
-	if wanted {
-		stop = 1
+// digest takes the digests of the soft labels [n][classes] by shard.
+func (s *Share) digest(soft []float32) {
+	s.digests = s.digests[:0]
+	if soft == nil {
+		return
 	}
-	for g, v := range s.metrics {
-		clear(v)
-		own := slots * (s.first + g)
-		v[own+slotLoss], v[own+slotCorrect], v[own+slotStop] = losses[g], correct[g], stop
+	for n := len(soft) / (s.end - s.first); len(soft) > 0; soft = soft[n:] {
+		s.digests = append(s.digests, digest(soft[:n]))
 	}
-	id := s.program.Collectives()
-	r.Start(id, s.metrics)
-	return r.Wait(id, s.sum)
 }
 
-// judge reads the summed metrics: what the iteration's record says, which is empty, whether to stop, and an error if a shard's loss is not finite.
-func (s *Share) judge(sum []float32, k uint32, record *ditherv1.IterationRecord) (stop bool, err error) {
-	record.Iteration, record.Lr = k, LearningRate(s.spec.GetOptimizer(), k)
-	for shard := range int(s.spec.GetShards()) {
-		loss := sum[slots*shard+slotLoss]
-		if loss-loss != 0 {
-			return false, fmt.Errorf("%w: it is %v at iteration %d in shard %d, before the update; lower --lr (now %.6g) or lengthen --warmup; the state after iteration %d is kept",
-				ErrDiverged, loss, k, shard, record.Lr, k-1)
+// Digests implements Work.
+func (s *Share) Digests() []string { return s.digests }
+
+// exchangeMetrics sums the metrics vectors over all shards, as the last collective of the iteration.
+func (s *Share) exchangeMetrics(c *clocked, losses, correct []float32, computing time.Duration, wanted bool) error {
+	each := float32(computing.Seconds() / float64(s.end-s.first))
+	for g, v := range s.metrics {
+		clear(v)
+		m := shardMetrics{loss: losses[g], correct: correct[g], seconds: each, stop: wanted}
+		if len(s.digests) > 0 {
+			m.digest = s.digests[g]
 		}
-		record.Loss += float64(loss)
-		record.Correct += uint32(sum[slots*shard+slotCorrect])
-		stop = stop || sum[slots*shard+slotStop] != 0
+		m.write(v[slots*(s.first+g):])
 	}
-	return stop, nil
+	id := s.program.Collectives()
+	c.Start(id, s.metrics)
+	return c.Wait(id, s.sum)
+}
+
+// Update implements Work.
+func (s *Share) Update() (*Update, error) {
+	u := &Update{Iteration: s.applied, LR: LearningRate(s.spec.GetOptimizer(), s.applied), Sums: make([]float32, s.program.SumFloats())}
+	return u, s.program.Sums(u.Sums)
+}
+
+// ApplyUpdate implements Work.
+func (s *Share) ApplyUpdate(u *Update) error {
+	s.next(u.Iteration)
+	if want := LearningRate(s.spec.GetOptimizer(), u.Iteration); u.LR != want {
+		return fmt.Errorf("the update of iteration %d was applied with the learning rate %v there, and the spec says %v", u.Iteration, u.LR, want)
+	}
+	if err := s.program.CommitSums(u.Sums, u.LR); err != nil {
+		return fmt.Errorf("applying the update of iteration %d: %w", u.Iteration, err)
+	}
+	s.applied = u.Iteration
+	return nil
 }

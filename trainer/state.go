@@ -15,7 +15,6 @@ import (
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/checkpoint"
 	"github.com/dither-ml/dither/trainer/model"
-	"github.com/dither-ml/dither/trainer/program"
 )
 
 // ModelSpec is the network of a run with its input shape.
@@ -24,10 +23,7 @@ func ModelSpec(m *ditherv1.ModelSpec, d *ditherv1.DatasetSpec) model.Spec {
 		Shape: model.Shape{Channels: int(d.GetChannels()), Height: int(d.GetHeight()), Width: int(d.GetWidth()), Classes: int(d.GetClasses())}}
 }
 
-// errNoFile is getFile's answer where the run has no such file.
-var errNoFile = errors.New("the run has no such file")
-
-// GetFile fetches a file of the run from its coordinator; wraps errNoFile where there is none.
+// GetFile fetches a file of the run from its coordinator; wraps ErrNoFile where there is none.
 func GetFile(ctx context.Context, c ditherv1.CoordinatorServiceClient, kind ditherv1.FileKind) ([]byte, error) {
 	stream, err := c.GetFile(ctx, &ditherv1.GetFileRequest{Kind: kind})
 	if err != nil {
@@ -43,7 +39,7 @@ func GetFile(ctx context.Context, c ditherv1.CoordinatorServiceClient, kind dith
 			}
 			return data, nil
 		case status.Code(err) == codes.NotFound:
-			return nil, fmt.Errorf("%w: %s", errNoFile, ditherv1.Message(err))
+			return nil, fmt.Errorf("%w: %s", ErrNoFile, ditherv1.Message(err))
 		case err != nil:
 			return nil, fmt.Errorf("fetching %v from the coordinator: %w", kind, err)
 		}
@@ -55,41 +51,67 @@ func GetFile(ctx context.Context, c ditherv1.CoordinatorServiceClient, kind dith
 	}
 }
 
-// start brings the training state to where the run begins or goes on, and says after which iteration that is.
-func (t *Trainer) start(ctx context.Context) (uint32, error) {
-	raw, err := GetFile(ctx, t.coordinator, ditherv1.FileKind_FILE_KIND_CHECKPOINT)
-	if err == nil {
-		c, err := checkpoint.Decode(raw)
-		if err != nil {
-			return 0, fmt.Errorf("the run's checkpoint: %w", err)
-		}
-		if err := t.accepts(c); err != nil {
-			return 0, err
-		}
-		return c.Meta.Iteration, load(t.program, c, true)
+// piece is how many bytes of a file or a state travel in one message.
+const piece = 1 << 20
+
+// Start implements Work.
+func (s *Share) Start(file []byte) error {
+	s.applied = 0
+	if err := s.program.ClearMomentum(); err != nil {
+		return err
 	}
-	if !errors.Is(err, errNoFile) {
+	want := ""
+	switch init := s.spec.GetInit(); init.GetKind() {
+	case "teacher":
+		want = s.spec.GetTeacher().GetSha256()
+	case "file":
+		want = init.GetSha256()
+	default:
+		return StartRandom(s.program, s.spec.GetSeed())
+	}
+	c, err := checkpoint.Decode(file)
+	if err != nil {
+		return fmt.Errorf("the start of the run: %w", err)
+	}
+	if got := Hex(c.Hash()); got != want {
+		return fmt.Errorf("the start of the run has parameters sha256 %.12s and the spec says %.12s; the file was changed: give the run the original", got, want)
+	}
+	return LoadParameters(s.program, c)
+}
+
+// Restore implements Work.
+func (s *Share) Restore(data []byte) (uint32, error) {
+	c, err := checkpoint.Decode(data)
+	if err != nil {
+		return 0, fmt.Errorf("the run's checkpoint: %w", err)
+	}
+	if err := s.accepts(c); err != nil {
 		return 0, err
 	}
-	switch spec := t.Run.GetSpec(); spec.GetInit().GetKind() {
-	case "teacher":
-		return 0, t.startFrom(ctx, ditherv1.FileKind_FILE_KIND_TEACHER, spec.GetTeacher().GetSha256())
-	case "file":
-		return 0, t.startFrom(ctx, ditherv1.FileKind_FILE_KIND_INIT, spec.GetInit().GetSha256())
-	default:
-		return 0, StartRandom(t.program, spec.GetSeed())
+	if err := s.program.ClearMomentum(); err != nil {
+		return 0, err
 	}
+	if err := LoadParameters(s.program, c); err != nil {
+		return 0, err
+	}
+	for _, m := range c.Momentum {
+		if err := s.program.LoadMomentum(m.Name, m.Data); err != nil {
+			return 0, err
+		}
+	}
+	s.applied = c.Meta.Iteration
+	return s.applied, nil
 }
 
 // accepts refuses a checkpoint of another run.
-func (t *Trainer) accepts(c *checkpoint.Checkpoint) error {
-	if c.Meta.Arithmetic != t.Run.GetSpec().GetArithmetic() {
+func (s *Share) accepts(c *checkpoint.Checkpoint) error {
+	if c.Meta.Arithmetic != s.spec.GetArithmetic() {
 		return fmt.Errorf("the checkpoint after iteration %d was computed in arithmetic %s and the run is in %s: going on would give other bits; start a new run with --init FILE instead",
-			c.Meta.Iteration, c.Meta.Arithmetic, t.Run.GetSpec().GetArithmetic())
+			c.Meta.Iteration, c.Meta.Arithmetic, s.spec.GetArithmetic())
 	}
-	if c.Meta.SpecSHA256 != t.Run.GetSpecSha256() {
+	if hash := ditherv1.Hash(s.spec); c.Meta.SpecSHA256 != hash {
 		return fmt.Errorf("the checkpoint after iteration %d belongs to the spec %.12s and the run is of spec %.12s; start a new run with --init FILE instead",
-			c.Meta.Iteration, c.Meta.SpecSHA256, t.Run.GetSpecSha256())
+			c.Meta.Iteration, c.Meta.SpecSHA256, hash)
 	}
 	return nil
 }
@@ -112,21 +134,6 @@ func StartRandom(p loader, seed uint64) error {
 	return nil
 }
 
-func (t *Trainer) startFrom(ctx context.Context, kind ditherv1.FileKind, sha256 string) error {
-	raw, err := GetFile(ctx, t.coordinator, kind)
-	if err != nil {
-		return err
-	}
-	c, err := checkpoint.Decode(raw)
-	if err != nil {
-		return fmt.Errorf("the start of the run: %w", err)
-	}
-	if got := Hex(c.Hash()); got != sha256 {
-		return fmt.Errorf("the start of the run has parameters sha256 %.12s and the spec says %.12s; the file was changed: give the run the original", got, sha256)
-	}
-	return load(t.program, c, false)
-}
-
 // Hex is a parameters sha256 without its "sha256:".
 func Hex(hash string) string { return strings.TrimPrefix(hash, "sha256:") }
 
@@ -141,32 +148,11 @@ func LoadParameters(p loader, c *checkpoint.Checkpoint) error {
 	return c.Restore(model.Shapes(p.Parameters()), p.Load)
 }
 
-func load(p *program.Training, c *checkpoint.Checkpoint, momentum bool) error {
-	if err := LoadParameters(p, c); err != nil || !momentum {
-		return err
-	}
-	for _, m := range c.Momentum {
-		if err := p.LoadMomentum(m.Name, m.Data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// snapshot is the state after the last applied iteration.
-func (t *Trainer) snapshot(iteration uint32) (*checkpoint.Checkpoint, error) {
-	c, err := t.Snapshot(iteration)
-	if err == nil {
-		c.Meta.Version = t.Version
-	}
-	return c, err
-}
-
-// Snapshot is the state between two iterations as a checkpoint, of which iteration is the last applied; it lacks only the version of the binary.
-func (s *Share) Snapshot(iteration uint32) (*checkpoint.Checkpoint, error) {
+// Snapshot implements Work.
+func (s *Share) Snapshot() (*checkpoint.Checkpoint, error) {
 	spec := s.spec
 	d := spec.GetDataset()
-	c := &checkpoint.Checkpoint{Meta: checkpoint.Meta{SpecSHA256: ditherv1.Hash(spec), Arithmetic: spec.GetArithmetic(), Iteration: iteration,
+	c := &checkpoint.Checkpoint{Meta: checkpoint.Meta{Version: s.version, SpecSHA256: ditherv1.Hash(spec), Arithmetic: spec.GetArithmetic(), Iteration: s.applied,
 		Model: spec.GetModel().GetName(), Shortcut: spec.GetModel().GetShortcut(), Dataset: d.GetName(), Classes: int(d.GetClasses()), Channels: int(d.GetChannels()),
 		Height: int(d.GetHeight()), Width: int(d.GetWidth()), Mean: d.GetMean(), Std: d.GetStd()}}
 	for _, p := range byName(s.program.Parameters()) {
@@ -184,7 +170,6 @@ func (s *Share) Snapshot(iteration uint32) (*checkpoint.Checkpoint, error) {
 		}
 		c.Momentum = append(c.Momentum, checkpoint.Tensor{Name: p.Name, Shape: p.Shape, Data: m})
 	}
-	c.Meta.ParametersSHA256 = Hex(c.Hash())
 	return c, nil
 }
 
@@ -195,14 +180,10 @@ func byName(ps []model.Parameter) []model.Parameter {
 }
 
 // encoded is a snapshot as a file's bytes.
-func (t *Trainer) encoded(iteration uint32) ([]byte, *checkpoint.Checkpoint, error) {
-	c, err := t.snapshot(iteration)
-	if err != nil {
-		return nil, nil, err
-	}
+func encoded(c *checkpoint.Checkpoint) ([]byte, error) {
 	var b bytes.Buffer
 	if err := c.Encode(&b); err != nil {
-		return nil, nil, err
+		return nil, fmt.Errorf("the state after iteration %d: %w", c.Meta.Iteration, err)
 	}
-	return b.Bytes(), c, nil
+	return b.Bytes(), nil
 }

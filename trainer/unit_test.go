@@ -83,21 +83,38 @@ func TestInitialConstants(t *testing.T) {
 	}
 }
 
-func TestJudge(t *testing.T) {
-	share := &Share{spec: &ditherv1.RunSpec{Shards: 3, Optimizer: &ditherv1.OptimizerSpec{Lr: 0.25}}}
-	sum := []float32{0.5, 7, 0, 0.25, 5, 0, 0.125, 3, 0}
+func TestMetricsCarryWhatEachShardSays(t *testing.T) {
+	all := []shardMetrics{{0.5, 7, 0.25, false, "0123456789abcdef"}, {0.25, 5, 2, false, "ffffffffffffffff"}, {0.125, 3, 0, false, "0000000000000001"}}
+	sum := make([]float32, slots*3)
+	for i, m := range all { // each in a vector of its own, summed
+		v := make([]float32, len(sum))
+		m.write(v[slots*i:])
+		for j := range sum {
+			sum[j] += v[j]
+		}
+	}
+	o := &ditherv1.OptimizerSpec{Lr: 0.25}
 	record := &ditherv1.IterationRecord{}
-	stop, err := share.judge(sum, 9, record)
+	stop, err := judge(sum, o, 9, true, record)
 	if err != nil || stop || record.GetLoss() != 0.875 || record.GetCorrect() != 15 || record.GetLr() != 0.25 || record.GetIteration() != 9 {
 		t.Errorf("judged %v, stop %v, error %v", record, stop, err)
 	}
+	for i, m := range all {
+		if record.GetLabelDigests()[i] != m.digest || record.GetShardSeconds()[i] != m.seconds {
+			t.Errorf("shard %d says %v, and the record %v", i, m, record)
+		}
+	}
+	bare := &ditherv1.IterationRecord{}
+	if _, err := judge(sum, o, 9, false, bare); err != nil || len(bare.GetLabelDigests()) > 0 {
+		t.Errorf("without soft labels the digests are %v", bare.GetLabelDigests())
+	}
 	sum[slots*1+slotStop] = 1
-	if stop, err = share.judge(sum, 9, &ditherv1.IterationRecord{}); !stop || err != nil {
+	if stop, err = judge(sum, o, 9, true, &ditherv1.IterationRecord{}); !stop || err != nil {
 		t.Errorf("the stop of one shard gives stop %v, error %v", stop, err)
 	}
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 		sum[slots*2+slotLoss] = float32(bad)
-		_, err = share.judge(sum, 9, &ditherv1.IterationRecord{})
+		_, err = judge(sum, o, 9, true, &ditherv1.IterationRecord{})
 		if !errors.Is(err, ErrDiverged) || !strings.Contains(err.Error(), "iteration 9 in shard 2") || !strings.Contains(err.Error(), "--lr (now 0.25)") {
 			t.Errorf("a loss of %v gives the error %v", bad, err)
 		}

@@ -105,11 +105,11 @@ func newStepBench(kernels kernel.Set, f *benchFlags, batch, shards int) (*stepBe
 	if err := ditherv1.Validate(d.file.Spec); err != nil {
 		return nil, badInput(err)
 	}
-	share, err := trainer.NewShare(kernels, d.data, d.file.Spec, 0, shards)
+	share, err := trainer.NewShare(kernels, d.data, d.file.Spec, versionString(), 0, shards)
 	if err != nil {
 		return nil, err
 	}
-	if err := trainer.StartRandom(share.Program(), d.file.Spec.GetSeed()); err != nil {
+	if err := share.Start(nil); err != nil {
 		share.Close()
 		return nil, err
 	}
@@ -146,10 +146,10 @@ func (b *stepBench) time(ctx context.Context, r *stepResult) error {
 	r.GFLOPS = b.share.Program().FLOPs() / r.StepMS / 1e6
 	r.AllocsPerStep = float64(after.Mallocs-before.Mallocs) / float64(r.Steps)
 	r.PeakMemoryBytes = peakMemory()
-	c, err := b.share.Snapshot(b.done)
+	c, err := b.share.Snapshot()
 	if err != nil {
 		return err
 	}
-	r.ParametersSHA256 = c.Meta.ParametersSHA256
+	r.ParametersSHA256 = trainer.Hex(c.Hash())
 	return nil
 }

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,12 +13,13 @@ import (
 	"github.com/dither-ml/dither/coordinator/membership"
 	"github.com/dither-ml/dither/dataloader"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
-	"github.com/dither-ml/dither/trainer"
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
-// leaseTTL is how long a role may be silent before the others think it gone.
-const leaseTTL = 10 * time.Second
+const (
+	leaseTTL = 10 * time.Second // of a role: how long it may be silent towards etcd before the others think it gone
+	leadTTL  = 5 * time.Second  // of the coordinator that leads: then the next one does
+)
 
 func newServeCommand(a *app) *cobra.Command {
 	cmd := group(&cobra.Command{Use: "serve", Short: "Be one role of a run: coordinator, trainer, teacher, noise or etcd",
@@ -134,66 +133,4 @@ func (w *worker) close() {
 	if w.listener != nil {
 		w.listener.Close()
 	}
-}
-
-// etcdMembership is a trainer's membership in etcd.
-type etcdMembership struct {
-	client *membership.Client
-	lease  *membership.Lease
-	lost   chan struct{}
-}
-
-func (m *etcdMembership) Join(ctx context.Context, me *ditherv1.Member) (err error) {
-	if m.lease, err = m.client.Join(ctx, me, leaseTTL); err != nil {
-		return err
-	}
-	go func() {
-		select {
-		case <-m.lease.Lost():
-			close(m.lost)
-		case <-ctx.Done():
-		}
-	}()
-	return nil
-}
-
-func (m *etcdMembership) Generations(ctx context.Context) <-chan *ditherv1.Generation {
-	return m.client.WatchGeneration(ctx)
-}
-
-func (m *etcdMembership) Lost() <-chan struct{} { return m.lost }
-
-func newServeTrainerCommand(a *app) *cobra.Command {
-	s := &serveFlags{}
-	cmd := &cobra.Command{Use: "trainer", Short: "Compute shards of a run", Args: noArgs,
-		Example: "  dither serve trainer --coordinator 10.0.0.1:7000 --listen 10.0.0.3:7002 --data data --threads 8"}
-	s.define(cmd, true)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx, cancel := s.drain(cmd.Context())
-		defer cancel()
-		if !s.attached { // else `dither run` has said so
-			a.warnThreads(s.threads)
-		}
-		w, err := s.worker(ctx, true)
-		if err != nil {
-			return err
-		}
-		defer w.close()
-		sockets, err := os.MkdirTemp("", "dither-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(sockets)
-		m := &etcdMembership{client: w.members, lost: make(chan struct{})}
-		err = trainer.Serve(context.WithoutCancel(ctx), trainer.Config{ID: s.name("trainer"), Version: versionString(), Run: w.run, Coordinator: w.client, Members: m, Kernels: w.kernels, Data: w.data,
-			Listener: w.listener, Advertise: s.advertised(w.listener), Socket: filepath.Join(sockets, "exchange"), Logger: a.log}, ctx.Done())
-		if m.lease != nil {
-			m.lease.Leave(context.WithoutCancel(ctx))
-		}
-		if errors.Is(err, trainer.ErrStopped) {
-			return stopped(err)
-		}
-		return err
-	}
-	return cmd
 }

@@ -35,6 +35,12 @@
 // chunks that a bucket has bound. A peer can be one iteration ahead, never two, because no iteration ends without our partials; its early chunks go into their
 // assemblies like any others.
 //
+// # Who is alive
+//
+// A lane that has sent nothing for a quarter of Options.Silence sends a beat, a chunk without numbers, between iterations too; a peer from whom nothing came for a whole silence is lost.
+// Beats go the way of the chunks and a receiver never waits, so a peer that is slow to take is not taken for dead: what it has to say still comes. So the Reducer is made as
+// soon as Connect returns, and not when the first iteration begins.
+//
 // # When something breaks
 //
 // The first failure is final: every Wait returns it at once, the streams are broken with it as the reason, and the generation is over for this Reducer. A peer that closes in good
@@ -44,6 +50,7 @@ package allreduce
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 var (
@@ -63,8 +70,12 @@ type Group struct {
 
 // Options of a Reducer. They must be the same on every trainer.
 type Options struct {
-	ChunkFloats int // floats of a chunk, at most MaxChunkFloats; 0: DefaultChunkFloats
+	ChunkFloats int           // floats of a chunk, at most MaxChunkFloats; 0: DefaultChunkFloats
+	Silence     time.Duration // a peer from whom nothing came for so long is lost; 0: DefaultSilence
 }
+
+// DefaultSilence is long beside the time that a process of a loaded machine waits for a processor, and short beside what a generation costs.
+const DefaultSilence = 2 * time.Second
 
 // DefaultChunkFloats is 256 KiB: large enough that a message's cost is small beside its bytes', small enough that chunks overlap.
 const DefaultChunkFloats = 64 << 10
@@ -83,9 +94,4 @@ func (g Group) check() {
 		}
 		first = r.End
 	}
-}
-
-// lost is the error for a peer that is not there any more.
-func lost(rank int, address string, cause error) error {
-	return fmt.Errorf("trainer of rank %d at %s: %w: %w", rank, address, ErrPeerLost, cause)
 }

@@ -130,7 +130,7 @@ func listen(trainers int, at func(rank int) (network, address string)) (*local, 
 func (l *local) connect(ctx context.Context, generation uint64) ([]Transport, error) {
 	transports := make([]Transport, len(l.servers))
 	err := together(len(l.servers), func(rank int) (err error) {
-		transports[rank], err = l.servers[rank].Connect(ctx, Peers{Generation: generation, Rank: rank, Addresses: l.addresses})
+		transports[rank], _, err = l.servers[rank].Connect(ctx, Peers{Generation: generation, Rank: rank, Addresses: l.addresses})
 		return err
 	})
 	if err != nil {

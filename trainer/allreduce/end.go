@@ -30,16 +30,24 @@ func (r *Reducer) Close() {
 	}
 }
 
-// sentAll waits until every lane has sent what it had, and says whether the reducer has not failed.
+// sentAll waits until every lane has sent what it had and is done, and says whether the reducer has not failed. Until then lanes go on beating, and a silent peer is found.
 func (r *Reducer) sentAll() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.waitForLanes(func(l *lane) bool { return l.deaf || len(l.queue) == 0 && !l.sending })
+	r.sent = true
+	r.wake()
+	r.waitForLanes(func(l *lane) bool { return l.deaf })
+	return r.err == nil
+}
+
+// waitForLanes waits until every lane is as wanted, or the reducer has failed. It holds r.mu.
+func (r *Reducer) waitForLanes(wanted func(*lane) bool) {
 	for _, l := range r.lanes {
-		for l != nil && !l.deaf && r.err == nil { // a sender that is done is deaf
+		for l != nil && !wanted(l) && r.err == nil {
 			r.progress.Wait()
 		}
 	}
-	return r.err == nil
 }
 
 // lose ends the reducer because of a peer, unless it closes: then there is nothing that it needs of a peer any more, and others may still need something of it.
@@ -66,8 +74,11 @@ func (r *Reducer) fail(err error) {
 	}
 }
 
-// wake lets everyone look at r.err and r.closing. It holds r.mu.
+// wake lets everyone look at r.err, r.closing and r.sent. It holds r.mu.
 func (r *Reducer) wake() {
+	if (r.err != nil || r.sent) && !closed(r.over) {
+		close(r.over)
+	}
 	r.progress.Broadcast()
 	r.work.Broadcast()
 	for _, l := range r.lanes {

@@ -48,10 +48,10 @@ func TestPeersOfAnotherRunAreRefused(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan error, 1)
 		go func() {
-			_, err := l.servers[1].Connect(ctx, Peers{Generation: 1, Rank: 1, Addresses: l.addresses})
+			_, _, err := l.servers[1].Connect(ctx, Peers{Generation: 1, Rank: 1, Addresses: l.addresses})
 			served <- err
 		}()
-		_, err := l.servers[0].Connect(t.Context(), Peers{Generation: 1, Rank: 0, Addresses: l.addresses})
+		_, _, err := l.servers[0].Connect(t.Context(), Peers{Generation: 1, Rank: 0, Addresses: l.addresses})
 		for _, want := range v.want {
 			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), want) {
 				t.Errorf("another %s: error %v, want ErrRefused with %q", name, err, want)
@@ -78,10 +78,10 @@ func TestGenerations(t *testing.T) {
 	var second [2]Transport
 	go func() {
 		var err error
-		second[0], err = l.servers[0].Connect(t.Context(), Peers{Generation: 2, Rank: 0, Addresses: l.addresses})
+		second[0], _, err = l.servers[0].Connect(t.Context(), Peers{Generation: 2, Rank: 0, Addresses: l.addresses})
 		early <- err
 	}()
-	if second[1], err = l.servers[1].Connect(t.Context(), Peers{Generation: 2, Rank: 1, Addresses: l.addresses}); err != nil {
+	if second[1], _, err = l.servers[1].Connect(t.Context(), Peers{Generation: 2, Rank: 1, Addresses: l.addresses}); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-early; err != nil {
@@ -89,16 +89,16 @@ func TestGenerations(t *testing.T) {
 	}
 	// A process that slept through it comes with generation 1.
 	late := NewServer("local", "local")
-	_, err = late.Connect(t.Context(), Peers{Generation: 1, Rank: 0, Addresses: l.addresses})
+	_, _, err = late.Connect(t.Context(), Peers{Generation: 1, Rank: 0, Addresses: l.addresses})
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "generation 1 came to") || !strings.Contains(err.Error(), "spec local, generation 2") {
 		t.Errorf("a stream of generation 1 in generation 2: error %v, want ErrRefused naming both", err)
 	}
 	// A second process with a rank that is there.
-	_, err = late.Connect(t.Context(), Peers{Generation: 2, Rank: 0, Addresses: l.addresses})
+	_, _, err = late.Connect(t.Context(), Peers{Generation: 2, Rank: 0, Addresses: l.addresses})
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "second stream from rank 0") {
 		t.Errorf("a second rank 0: error %v, want ErrRefused", err)
 	}
-	if _, err := l.servers[0].Connect(t.Context(), Peers{Generation: 2, Rank: 0, Addresses: l.addresses}); !errors.Is(err, ErrRefused) {
+	if _, _, err := l.servers[0].Connect(t.Context(), Peers{Generation: 2, Rank: 0, Addresses: l.addresses}); !errors.Is(err, ErrRefused) {
 		t.Errorf("generation 2 again: error %v, want ErrRefused", err)
 	}
 	for _, tr := range second {
@@ -106,7 +106,7 @@ func TestGenerations(t *testing.T) {
 	}
 	// One that comes when all is over.
 	third := NewServer("local", "local")
-	if _, err = third.Connect(t.Context(), Peers{Generation: 2, Rank: 0, Addresses: l.addresses}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "generation 2 is over") {
+	if _, _, err = third.Connect(t.Context(), Peers{Generation: 2, Rank: 0, Addresses: l.addresses}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "generation 2 is over") {
 		t.Errorf("after the end: error %v, want ErrRefused", err)
 	}
 }
@@ -121,7 +121,7 @@ func TestAPeerThatIsNotThere(t *testing.T) {
 	listener.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err = NewServer("local", "local").Connect(ctx, Peers{Generation: 1, Rank: 0, Addresses: []string{"unused", nobody}})
+	_, _, err = NewServer("local", "local").Connect(ctx, Peers{Generation: 1, Rank: 0, Addresses: []string{"unused", nobody}})
 	if !errors.Is(err, ErrPeerLost) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "rank 1 at "+nobody) {
 		t.Errorf("error %v, want ErrPeerLost with rank, address and the deadline", err)
 	}
@@ -230,7 +230,7 @@ func TestOurClientWithAForeignServer(t *testing.T) {
 	ditherv1.RegisterTrainerServiceServer(server, f)
 	go server.Serve(listener)
 	defer server.Stop()
-	tr, err := NewServer("local", "local").Connect(t.Context(), Peers{Generation: 1, Rank: 0, Addresses: []string{"", listener.Addr().String()}})
+	tr, _, err := NewServer("local", "local").Connect(t.Context(), Peers{Generation: 1, Rank: 0, Addresses: []string{"", listener.Addr().String()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func dialForeign(t *testing.T, first *ditherv1.ExchangeRequest) (ditherv1.Traine
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tr, _ := l.servers[1].Connect(ctx, Peers{Generation: 1, Rank: 1, Addresses: l.addresses})
+		tr, _, _ := l.servers[1].Connect(ctx, Peers{Generation: 1, Rank: 1, Addresses: l.addresses})
 		connected <- tr
 	}()
 	t.Cleanup(func() { cancel(); <-done })

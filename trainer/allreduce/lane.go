@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce/wire"
@@ -19,7 +20,12 @@ type lane struct {
 	ready    sync.Cond    // there is a chunk to send, or the reducer closes or failed
 	queue    []wire.Chunk // to be sent; of them
 	partials int          // are partials. Invariant: partials <= lanePartials
-	deaf     bool         // a send failed: what is posted is dropped, and what is received tells why
+	sending  bool         // Send is going on
+	idle     int          // ticks since something was sent
+	beat     bool         // a beat is to be sent
+	deaf     bool         // done with sending; or a send failed: what is posted is dropped, and what is received tells why
+
+	silent atomic.Int32 // ticks since something came
 }
 
 func newLane(r *Reducer, rank int) *lane {
@@ -41,28 +47,31 @@ func (l *lane) post(c wire.Chunk) {
 	l.ready.Signal()
 }
 
-// send sends what is posted until the reducer fails, or closes and all is sent.
+// send sends what is posted, and beats, until the reducer fails, or closes and all is sent.
 func (l *lane) send() {
 	r := l.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		for len(l.queue) == 0 && !l.deaf && r.err == nil && !r.closing {
+		for len(l.queue) == 0 && !l.beat && !l.deaf && r.err == nil && !r.sent {
 			l.ready.Wait()
 		}
-		if len(l.queue) == 0 || l.deaf || r.err != nil {
+		if l.deaf || r.err != nil || r.sent {
 			break
 		}
-		c := l.queue[0]
-		n := copy(l.queue, l.queue[1:]) // short, and so its memory stays
-		l.queue = l.queue[:n]
+		c := l.next()
+		l.idle, l.beat, l.sending = 0, false, true
 		r.mu.Unlock()
 		err := r.transport.Send(l.rank, c)
 		r.mu.Lock()
+		l.sending = false
 		l.deaf = l.deaf || err != nil
 		if c.Kind == ditherv1.ChunkKind_CHUNK_KIND_PARTIAL {
 			l.partials--
 			r.work.Signal()
+		}
+		if r.closing && len(l.queue) == 0 {
+			r.progress.Broadcast()
 		}
 	}
 	l.deaf = true
@@ -72,6 +81,17 @@ func (l *lane) send() {
 	l.queue, l.partials = nil, 0
 	r.work.Signal()
 	r.progress.Broadcast()
+}
+
+// next takes what is to be sent next.
+func (l *lane) next() wire.Chunk {
+	if len(l.queue) == 0 {
+		return l.r.pulse()
+	}
+	c := l.queue[0]
+	n := copy(l.queue, l.queue[1:]) // short, and so its memory stays
+	l.queue = l.queue[:n]
+	return c
 }
 
 // receive takes what comes from the peer until it closes, or the reducer does.
@@ -87,6 +107,7 @@ func (l *lane) receive() {
 			return
 		}
 		if err == nil {
+			l.silent.Store(0)
 			err = r.deliver(l.rank, c)
 		}
 		if err != nil {
@@ -99,7 +120,13 @@ func (l *lane) receive() {
 // deliver sorts a chunk from a peer.
 func (r *Reducer) deliver(from int, c wire.Chunk) error {
 	owner := r.owner(c.Index)
+	if r.stale {
+		c.Iteration = max(c.Iteration, r.now())
+	}
 	switch {
+	case c.Kind == ditherv1.ChunkKind_CHUNK_KIND_BEAT && c.Data.Len() == 0:
+		c.Data.Release()
+		return nil
 	case c.Kind == ditherv1.ChunkKind_CHUNK_KIND_PARTIAL && owner == r.group.Rank:
 		return r.gather(from, c)
 	case c.Kind == ditherv1.ChunkKind_CHUNK_KIND_SUM && owner == from:

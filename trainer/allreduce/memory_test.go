@@ -149,11 +149,11 @@ func TestAReducerHoldsLittleForASlowPeer(t *testing.T) {
 }
 
 func TestKill(t *testing.T) {
-	m := NewMemory(2, MemoryOptions{})
+	m := newMemory(2, MemoryOptions{})
 	r := New(Group{Rank: 0, Ranges: equalRanges(2, 2)}, m.Rank(0), Options{})
 	r.Begin(1)
 	r.Start(0, [][]float32{{1}})
-	m.Kill(1)
+	m.Kill("memory:1")
 	if err := r.Wait(0, make([]float32, 1)); !errors.Is(err, ErrPeerLost) || !strings.Contains(err.Error(), "rank 1 at memory:1: peer lost: it died") {
 		t.Errorf("Wait gives %v, want ErrPeerLost", err)
 	}

@@ -3,6 +3,7 @@ package allreduce
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce/wire"
@@ -14,7 +15,10 @@ type Reducer struct {
 	group       Group
 	transport   Transport // nil for one trainer alone
 	chunkFloats int
-	subtrees    []Range // this trainer's
+	silence     time.Duration
+	stale       bool          // the mutant AcceptStale
+	over        chan struct{} // closed when the reducer failed, or closed and all was sent
+	subtrees    []Range       // this trainer's
 	tree        tree
 	adder       adder // the worker's
 	goroutines  sync.WaitGroup
@@ -30,7 +34,7 @@ type Reducer struct {
 	lanes           []*lane // by rank; nil: one's own
 	departed        []bool  // by rank: the peer has closed in good order
 	err             error   // the first failure: final
-	closing         bool
+	closing, sent   bool    // Close has begun; and all that was posted has been sent
 	spareBuckets    []*bucket
 	spareAssemblies []*assembly
 }
@@ -57,10 +61,16 @@ func New(g Group, t Transport, o Options) *Reducer {
 	if o.ChunkFloats < 0 || o.ChunkFloats > MaxChunkFloats || (t == nil && len(g.Ranges) > 1) {
 		panic(fmt.Sprintf("allreduce: chunks of %d floats, %d trainers, transport %v", o.ChunkFloats, len(g.Ranges), t))
 	}
+	if o.Silence == 0 {
+		o.Silence = DefaultSilence
+	}
 	shards := g.Ranges[len(g.Ranges)-1].End
 	r := &Reducer{
-		group: g, transport: t, chunkFloats: o.ChunkFloats, subtrees: Subtrees(g.Ranges[g.Rank], shards), tree: newTree(g.Ranges), adder: newAdder(shards),
+		group: g, transport: t, chunkFloats: o.ChunkFloats, silence: o.Silence, stale: mutated(AcceptStale), over: make(chan struct{}), subtrees: Subtrees(g.Ranges[g.Rank], shards), tree: newTree(g.Ranges), adder: newAdder(shards),
 		started: map[uint32]*bucket{}, chunks: map[chunkID]*assembly{}, lanes: make([]*lane, len(g.Ranges)), departed: make([]bool, len(g.Ranges)),
+	}
+	if mutated(SumOverTrainers) {
+		r.subtrees, r.tree = []Range{g.Ranges[g.Rank]}, trainerTree(g.Ranges)
 	}
 	r.progress.L, r.work.L = &r.mu, &r.mu
 	for rank := range g.Ranges {
@@ -69,6 +79,9 @@ func New(g Group, t Transport, o Options) *Reducer {
 		}
 	}
 	r.goroutines.Go(r.makePartials)
+	if t != nil {
+		r.goroutines.Go(r.watch)
+	}
 	for _, l := range r.lanes {
 		if l != nil {
 			r.goroutines.Go(l.send)
@@ -180,7 +193,7 @@ func (r *Reducer) waitChunk(id chunkID, sum []float32) error {
 			return nil
 		}
 		if rank := r.missing(id); rank >= 0 {
-			return lost(rank, r.transport.Address(rank), fmt.Errorf("it closed before %v was done; its own log says why", id))
+			return left(rank, r.transport.Address(rank), fmt.Errorf("it closed before %v was done; its own log says why", id))
 		}
 		r.progress.Wait()
 	}
@@ -227,7 +240,10 @@ func (r *Reducer) gather(from int, c wire.Chunk) error {
 		return err
 	}
 	a := r.assembly(id)
-	if a.seen[at] {
+	if a.seen[at] && r.stale {
+		data.Release()
+		return nil
+	} else if a.seen[at] {
 		return r.refuse(from, "shards %v of %v came twice", shards, id)
 	}
 	a.seen[at] = true
@@ -269,7 +285,10 @@ func (r *Reducer) finish(from int, c wire.Chunk) error {
 		return err
 	}
 	a := r.assembly(id)
-	if a.sum != nil {
+	if a.sum != nil && r.stale {
+		c.Data.Release()
+		return nil
+	} else if a.sum != nil {
 		return r.refuse(from, "the sum of %v came twice", id)
 	}
 	a.sum = c.Data

@@ -98,14 +98,6 @@ func (j *job) run(transports []Transport) error {
 	})
 }
 
-func memoryTransports(n int, o MemoryOptions) []Transport {
-	m, ts := NewMemory(n, o), make([]Transport, n)
-	for rank := range ts {
-		ts[rank] = m.Rank(rank)
-	}
-	return ts
-}
-
 func TestTheOrderShowsInTheValues(t *testing.T) {
 	shards := [][]float32{{1e8}, {1}, {-1e8}, {1}, {1}}
 	if got := treeSum(shards)[0]; got != 1 {

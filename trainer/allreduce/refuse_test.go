@@ -17,7 +17,7 @@ const (
 // sends gives a Reducer of rank 0 of two, with shards [0, 1) and [1, 4), that does iteration 5 after chunks from rank 1; rank 1's subtrees are [1, 2) and [2, 4).
 func sends(t *testing.T, chunks ...wire.Chunk) error {
 	t.Helper()
-	m := NewMemory(2, MemoryOptions{})
+	m := newMemory(2, MemoryOptions{})
 	r := New(Group{Rank: 0, Ranges: []Range{{0, 1}, {1, 4}}}, m.Rank(0), Options{ChunkFloats: 2})
 	defer r.Close()
 	r.Begin(5)
@@ -73,7 +73,7 @@ func TestChunksThatDoNotBelongAreRefused(t *testing.T) {
 // What a peer sends before this trainer has begun is kept if it is for the iteration that begins or the next, and refused otherwise.
 func TestChunksFromBeforeBegin(t *testing.T) {
 	for iteration, refused := range map[uint32]bool{4: true, 5: false, 6: false, 7: true} {
-		m := NewMemory(2, MemoryOptions{})
+		m := newMemory(2, MemoryOptions{})
 		r := New(Group{Rank: 0, Ranges: equalRanges(2, 2)}, m.Rank(0), Options{})
 		c := wire.Chunk{Iteration: iteration, Kind: partial, Bucket: 0, Index: 0, First: 1, End: 2, Data: wire.Get(1)}
 		c.Data.Writable()[0] = 40
@@ -108,7 +108,7 @@ func TestChunksFromBeforeBegin(t *testing.T) {
 
 // A chunk that comes again after its sum was taken is found when the next iteration begins.
 func TestAChunkAfterItsSum(t *testing.T) {
-	m := NewMemory(2, MemoryOptions{})
+	m := newMemory(2, MemoryOptions{})
 	r := New(Group{Rank: 0, Ranges: equalRanges(2, 2)}, m.Rank(0), Options{})
 	defer r.Close()
 	c := wire.Chunk{Iteration: 1, Kind: partial, First: 1, End: 2}
@@ -132,7 +132,7 @@ func TestAChunkAfterItsSum(t *testing.T) {
 // A peer that closed in good order is lost to an iteration that it has no part in.
 func TestAPeerThatHasLeft(t *testing.T) {
 	for rank, closer := range []int{1, 0} { // the owner of the only chunk waits, or has left
-		m := NewMemory(2, MemoryOptions{})
+		m := newMemory(2, MemoryOptions{})
 		r := New(Group{Rank: rank, Ranges: equalRanges(2, 2)}, m.Rank(rank), Options{})
 		r.Begin(1)
 		r.Start(0, [][]float32{{1}})
@@ -146,7 +146,7 @@ func TestAPeerThatHasLeft(t *testing.T) {
 
 func TestAbortEndsEveryWait(t *testing.T) {
 	cause := errors.New("the cause")
-	m := NewMemory(2, MemoryOptions{})
+	m := newMemory(2, MemoryOptions{})
 	r := New(Group{Rank: 0, Ranges: equalRanges(2, 2)}, m.Rank(0), Options{})
 	r.Begin(1)
 	r.Start(0, [][]float32{{1}})
@@ -172,7 +172,7 @@ func TestAbortEndsEveryWait(t *testing.T) {
 }
 
 func TestCloseWithoutWait(t *testing.T) {
-	m := NewMemory(2, MemoryOptions{})
+	m := newMemory(2, MemoryOptions{})
 	r := New(Group{Rank: 0, Ranges: equalRanges(2, 2)}, m.Rank(0), Options{})
 	r.Begin(1)
 	r.Start(0, [][]float32{{1}})

@@ -24,10 +24,12 @@ const (
 	maxMessageBytes = 64 << 20
 )
 
-// How long a silent connection is trusted. A process that computes still answers; one that is stopped, or a host that is gone, does not.
+// How long a silent connection is trusted, by the side that accepted it; gRPC lets the other ask only every 10 s. Chunks and beats are watched by the Reducer: this ends
+// the connections that carry none, soon after.
 const (
-	keepaliveTime    = 10 * time.Second
-	keepaliveTimeout = 20 * time.Second
+	keepaliveTime    = time.Second
+	keepaliveTimeout = DefaultSilence
+	clientKeepalive  = 10 * time.Second
 )
 
 // ServerOptions are those of a grpc.Server that a Server's Exchange runs on.
@@ -36,7 +38,7 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.InitialWindowSize(windowBytes), grpc.InitialConnWindowSize(windowBytes),
 		grpc.WriteBufferSize(bufferBytes), grpc.ReadBufferSize(bufferBytes), grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientKeepalive / 2, PermitWithoutStream: true}),
 	}
 }
 
@@ -73,7 +75,7 @@ func (s *Server) Exchange(stream ditherv1.TrainerService_ExchangeServer) error {
 	if err != nil {
 		return grpcError(err)
 	}
-	l, err := x.accept(int(first.Rank), w)
+	l, err := x.accept(int(first.Rank), first.Chunk.Iteration, w)
 	if err != nil {
 		return grpcError(err)
 	}

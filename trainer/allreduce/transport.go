@@ -48,3 +48,12 @@ func checkSend(rank, own, ranks int, c wire.Chunk) {
 		panic("allreduce: a chunk without data")
 	}
 }
+
+func closed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}

@@ -49,3 +49,29 @@ func squaredNorm(b *testing.B, net string, threads int) {
 	b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N*images), "ms/image")
 	b.ReportMetric(float64(p.MemoryBytes())/1e6, "MB")
 }
+
+// BenchmarkBuild gives the milliseconds after which a training program for another number of shards is there, with the state of the one before: what a trainer does when a generation begins.
+func BenchmarkBuild(b *testing.B) {
+	for _, net := range []string{"resnet20", "resnet56"} {
+		b.Run(net, func(b *testing.B) {
+			spec := model.Spec{Name: net, Shortcut: "A", Shape: model.Shape{Channels: 3, Height: 32, Width: 32, Classes: 10}}
+			mean, std := normalised(spec.Channels)
+			set := openCPU(b, 2)
+			var before *Training
+			for n := 2; b.Loop(); n++ {
+				p, err := NewTraining(set, TrainingConfig{Model: spec, Groups: 1 + n%2, Images: 16, Batch: 64, Shards: 4, Loss: model.Loss{Quadratic: 1}, BatchNorm: "shard", Momentum: 0.9, Mean: mean, Std: std, Pad: pad})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if before != nil {
+					if err := p.CopyState(before); err != nil {
+						b.Fatal(err)
+					}
+					before.Close()
+				}
+				before = p
+			}
+			b.ReportMetric(float64(before.MemoryBytes())/1e6, "MB")
+		})
+	}
+}

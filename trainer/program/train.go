@@ -3,6 +3,7 @@ package program
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dither-ml/dither/trainer/kernel"
 	"github.com/dither-ml/dither/trainer/model"
@@ -25,6 +26,7 @@ type Training struct {
 	labels   *port[int32]
 	soft     *port[float32] // nil where no loss takes it
 	grads    []*Value
+	sums     []*Value // what a commit applies: the buckets' sums, then the running statistics'
 	loss     *Value
 	correct  *Value
 	losses   *port[float32]
@@ -105,7 +107,10 @@ func (t *Training) lower(g *model.Graph) (steps, commit []*Step, err error) {
 	for _, v := range sums {
 		v.root().lasts = true
 	}
-	t.grads, t.ids = tr.grads, tr.next
+	t.grads, t.ids, t.sums = tr.grads, tr.next, sums
+	if records != nil {
+		t.sums = append(slices.Clip(sums), records)
+	}
 	return append(l.steps, tr.arriving...), t.update(sums, records), nil
 }
 

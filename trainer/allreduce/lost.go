@@ -1,0 +1,40 @@
+package allreduce
+
+import (
+	"errors"
+	"fmt"
+)
+
+// lostError says which peer is not there any more. It wraps ErrPeerLost and its cause.
+type lostError struct {
+	rank    int
+	address string
+	told    bool // it lives: it said itself that its exchange is over
+	cause   error
+}
+
+func (e *lostError) Error() string {
+	return fmt.Sprintf("trainer of rank %d at %s: %v: %v", e.rank, e.address, ErrPeerLost, e.cause)
+}
+
+func (e *lostError) Unwrap() []error { return []error{ErrPeerLost, e.cause} }
+
+// lost is the error for a peer that died, fell silent or was not reached.
+func lost(rank int, address string, cause error) error {
+	return &lostError{rank: rank, address: address, cause: cause}
+}
+
+// left is the error for a peer that ended its exchange itself, and said so.
+func left(rank int, address string, cause error) error {
+	return &lostError{rank: rank, address: address, told: true, cause: cause}
+}
+
+// LostRank gives the rank of the peer that, as an error of Connect or Wait says, died, fell silent or was not reached. A peer that ended the exchange and said so lives:
+// its reason is in the error, and ok is false.
+func LostRank(err error) (rank int, ok bool) {
+	var e *lostError
+	if errors.As(err, &e) && !e.told {
+		return e.rank, true
+	}
+	return -1, false
+}
