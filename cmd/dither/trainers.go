@@ -70,3 +70,17 @@ func checkSilence(d time.Duration) error {
 	}
 	return nil
 }
+
+// readTrainers reads what the flags say of trainers, before the shards are known.
+func (f *runFlags) readTrainers() (err error) {
+	if err = checkSilence(f.silence); err == nil {
+		f.crew, err = parseTrainers(f.trainers)
+	}
+	return err
+}
+
+// checkTrainers wants from one trainer to one for each shard.
+func (f *runFlags) checkTrainers(shards uint32) (err error) {
+	f.crew, err = f.crew.within(shards)
+	return err
+}
