@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check same-bits students build proto proto-baseline bench bench-go clean
+.PHONY: help demo test check same-bits students chaos build proto proto-baseline bench bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
@@ -14,6 +14,9 @@ BENCH ?= .
 DATA ?= data
 TEACHER ?= resnet20.th
 SEEDS ?= 3
+# What `make chaos` plays.
+SCHEDULES ?= 100
+SEED ?= 1
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -32,6 +35,9 @@ check: ## check formatting, vet, staticcheck, the wire, generated code, modules 
 
 same-bits: ## execute one spec in many ways on CIFAR-10 and compare the sha256s (DATA=folder TEACHER=file)
 	.ci/same-bits '$(DATA)' '$(TEACHER)'
+
+chaos: build ## take runs through 100 schedules of faults, and compare their bits with a quiet run's (SCHEDULES=100 SEED=1)
+	bin/dither chaos --schedules $(SCHEDULES) --seed $(SEED)
 
 students: ## train the students that are held beside PyTorch's (DATA=folder TEACHER=file SEEDS=3)
 	.ci/students '$(DATA)' '$(TEACHER)' '$(SEEDS)'

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/status"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
@@ -53,13 +55,14 @@ type client struct {
 	stub       ditherv1.NoiseServiceClient
 }
 
-// NewClient makes a noise of the service at address (HOST:PORT). spec gives the parameters that go with every question and, if its service name is
+// NewClient makes a noise of the service at address: HOST:PORT, or those of replicas that give the same answers, with + between them, of which the first
+// that is there is asked. spec gives the parameters that go with every question and, if its service name is
 // set, the name that the service must still have. Nothing is sent yet. The error wraps ErrSpec.
 //
 // The errors of the client's methods wrap ErrUnavailable, ErrAnswer or the context's, and name the address and, where there is one, the
 // iteration and sample.
 func NewClient(address string, spec *ditherv1.NoiseSpec, o ClientOptions) (Noise, error) {
-	if err := checkAddress(address); err != nil {
+	if err := checkAddresses(address); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSpec, err)
 	}
 	if o.Timeout <= 0 {
@@ -78,7 +81,13 @@ func NewClient(address string, spec *ditherv1.NoiseSpec, o ClientOptions) (Noise
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: o.Timeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 	}, o.Dial...)
-	conn, err := grpc.NewClient(address, dial...)
+	where := manual.NewBuilderWithScheme("noise")
+	var at resolver.State
+	for _, a := range replicas(address) {
+		at.Endpoints = append(at.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: a}}})
+	}
+	where.InitialState(at)
+	conn, err := grpc.NewClient("noise:///"+replicas(address)[0], append(dial, grpc.WithResolvers(where))...)
 	if err != nil {
 		return nil, fmt.Errorf("%w: noise service %s: %w", ErrSpec, address, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -221,5 +222,37 @@ func TestAddressOfSomethingElse(t *testing.T) {
 	address := serve(t, ditherv1.UnimplementedNoiseServiceServer{})
 	if _, err := dial(t, address, nil, quick()).Describe(context.Background()); !errors.Is(err, ErrAnswer) || !strings.Contains(err.Error(), "what listens at "+address+" is no noise service") {
 		t.Errorf("%v, want ErrAnswer that says what is there", err)
+	}
+}
+
+// TestTheNextReplicaIsAsked where one is not there, or goes away.
+func TestTheNextReplicaIsAsked(t *testing.T) {
+	builtin := typed(t, "gaussian:sigma2=2")
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := grpc.NewServer()
+	ditherv1.RegisterNoiseServiceServer(first, NewServer(builtin))
+	served := make(chan error, 1)
+	go func() { served <- first.Serve(l) }()
+	client := dial(t, gone.Addr().String()+"+"+l.Addr().String()+"+"+serve(t, NewServer(builtin)), nil, quick())
+	samples, logits := []uint32{3, 4}, []float32{1, 2, 3, 4}
+	for k := range uint32(4) {
+		if k == 2 {
+			first.Stop()
+			<-served
+		}
+		if !slices.Equal(perturb(t, client, 1, k, samples, logits), perturb(t, builtin, 1, k, samples, logits)) {
+			t.Errorf("iteration %d: the draws are not the noise's", k)
+		}
+	}
+	if _, _, err := Parse("service:a:1+b"); err == nil || !strings.Contains(err.Error(), `"b" is no address`) {
+		t.Errorf("half an address is taken: %v", err)
 	}
 }

@@ -38,7 +38,7 @@ var name = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
 //
 //	none | gaussian:sigma2=1[,refresh=once] | symmetric:p=0.3[,refresh=once] | service:HOST:PORT[?k=v&k2=v2&refresh=once]
 //
-// refresh is iteration where it is not given. address is HOST:PORT of a service, else empty. The spec's service name is left unset: it is what
+// refresh is iteration where it is not given. address is HOST:PORT of a service, or of its replicas with + between them, else empty. The spec's service name is left unset: it is what
 // the service itself answers (Describe). The error wraps ErrSpec and is one sentence.
 func Parse(s string) (spec *ditherv1.NoiseSpec, address string, err error) {
 	kind, rest, more := strings.Cut(s, ":")
@@ -59,7 +59,7 @@ func Parse(s string) (spec *ditherv1.NoiseSpec, address string, err error) {
 		if address, query, asked = strings.Cut(rest, "?"); asked {
 			list = strings.Split(query, "&")
 		}
-		err = checkAddress(address)
+		err = checkAddresses(address)
 	}
 	for _, item := range list {
 		if err == nil {
@@ -173,6 +173,18 @@ func checkNumbers(kind string, parameters map[string]float64) error {
 	if _, given := parameters[want]; want != "" && !given {
 		example := map[string]string{Gaussian: "gaussian:sigma2=1", Symmetric: "symmetric:p=0.3"}[kind]
 		return fmt.Errorf("%s needs %s: say %s", kind, want, example)
+	}
+	return nil
+}
+
+// replicas are the addresses of a service's replicas, as they are typed: HOST:PORT+HOST:PORT.
+func replicas(addresses string) []string { return strings.Split(addresses, "+") }
+
+func checkAddresses(addresses string) error {
+	for _, address := range replicas(addresses) {
+		if err := checkAddress(address); err != nil {
+			return err
+		}
 	}
 	return nil
 }

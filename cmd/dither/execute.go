@@ -69,13 +69,15 @@ func (e *execution) start(resumed bool) error {
 	}}); err != nil {
 		return err
 	}
-	trainers := flags.crew.children()
+	trainers := flags.crew.children
 	threads := flag("threads", threadsEach(flags.threads, trainers, runtime.GOMAXPROCS(0)))
 	worker := func(id string) []string {
 		return []string{etcd, flag("run", e.run), flag("id", id), flag("data", flags.data), flag("kernels", flags.kernels), threads}
 	}
 	if f.file.Spec.GetTeacher() != nil {
-		if err := e.crew.run(&role{name: "teacher", kind: "teacher", args: worker}); err != nil {
+		// What a noise that is not replayable has answered is the run's.
+		teacher := func(id string) []string { return append(worker(id), flag("journal", f.path(journalName))) }
+		if err := e.crew.run(&role{name: "teacher", kind: "teacher", args: teacher}); err != nil {
 			return err
 		}
 	}
@@ -154,7 +156,7 @@ func (e *execution) hopeless(ctx context.Context, patient bool) bool {
 	if s.GetGeneration() == 0 {
 		needed = size.start
 	}
-	if !e.crew.beyondRepair(size.children(), needed) {
+	if !e.crew.beyondRepair(size.children, needed) {
 		return false
 	}
 	switch s.GetPhase() {

@@ -26,6 +26,7 @@ const (
 	initName    = "init.safetensors"    // the start, where it is a file
 	addressName = "coordinator.json"    // where the coordinator listens while the run goes on
 	etcdName    = "etcd"                // what the etcd of `dither run` has on disk while the run goes on
+	journalName = "journal"             // the answers of a noise that is not replayable, while the run goes on
 	teacherRun  = "teacher"             // the run that trained the teacher, where `dither run` did
 )
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/dither-ml/dither/coordinator"
 	"github.com/dither-ml/dither/coordinator/membership"
-	"github.com/dither-ml/dither/noise/teacher"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
@@ -91,8 +90,14 @@ func leaderOf(members membership.Registry) func(context.Context) (ditherv1.Coord
 	}
 }
 
+// runListener is told what a run has done; *teacher.Service in a run.
+type runListener interface {
+	Covered(k uint32) // there is a checkpoint after iteration k
+	Finished()        // the run has come to its end
+}
+
 // followRun tells the service what the run has done, until it is over or ctx is. A coordinator that is gone is followed by the next.
-func followRun(ctx context.Context, leader func(context.Context) (ditherv1.CoordinatorServiceClient, io.Closer, error), client ditherv1.CoordinatorServiceClient, service *teacher.Service) {
+func followRun(ctx context.Context, leader func(context.Context) (ditherv1.CoordinatorServiceClient, io.Closer, error), client ditherv1.CoordinatorServiceClient, service runListener) {
 	for over := watchRun(ctx, client, service); !over && ctx.Err() == nil; {
 		select {
 		case <-time.After(presencePause):
@@ -109,7 +114,7 @@ func followRun(ctx context.Context, leader func(context.Context) (ditherv1.Coord
 }
 
 // watchRun follows one coordinator, and says whether the run is over.
-func watchRun(ctx context.Context, client ditherv1.CoordinatorServiceClient, service *teacher.Service) (over bool) {
+func watchRun(ctx context.Context, client ditherv1.CoordinatorServiceClient, service runListener) (over bool) {
 	stream, err := client.Watch(ctx, &ditherv1.WatchRequest{})
 	for err == nil {
 		var e *ditherv1.WatchResponse
@@ -128,7 +133,7 @@ func watchRun(ctx context.Context, client ditherv1.CoordinatorServiceClient, ser
 }
 
 // endedBefore says whether the run ended while its coordinator was out of sight.
-func endedBefore(ctx context.Context, client ditherv1.CoordinatorServiceClient, service *teacher.Service) bool {
+func endedBefore(ctx context.Context, client ditherv1.CoordinatorServiceClient, service runListener) bool {
 	ctx, cancel := context.WithTimeout(ctx, takenPatience)
 	defer cancel()
 	s, err := client.Status(ctx, &ditherv1.StatusRequest{})
@@ -136,7 +141,7 @@ func endedBefore(ctx context.Context, client ditherv1.CoordinatorServiceClient, 
 }
 
 // ended says whether a run in this phase is over.
-func ended(phase string, service *teacher.Service) bool {
+func ended(phase string, service runListener) bool {
 	switch phase {
 	case "finished":
 		service.Finished()

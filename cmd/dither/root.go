@@ -23,6 +23,7 @@ var commands = []func(*app) *cobra.Command{
 	newStatusCommand,
 	newWatchCommand,
 	newStopCommand,
+	newChaosCommand,
 	newVersionCommand,
 }
 

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -51,24 +52,35 @@ func gaussian() noise.Noise {
 	return n
 }
 
-// badNoise serves a noise that answers wrongly: bad-noise shape|nan|slow
-func badNoise() { serveBad(wrong{gaussian(), os.Args[1]}) }
+// badNoise serves a noise that answers wrongly: bad-noise shape|nan|slow|fickle|forgetful
+func badNoise() { serveBad(&wrong{Noise: gaussian(), how: os.Args[1]}) }
 
-// wrong is a noise of which the third iteration goes wrong.
+// wrong is a noise of which the third iteration goes wrong; or one that is not replayable, and says otherwise (fickle) or says so (forgetful).
 type wrong struct {
 	noise.Noise
-	how string
+	how   string
+	slow  sync.Once
+	draws atomic.Uint64
 }
 
-func (w wrong) Perturb(ctx context.Context, seed uint64, iteration uint32, samples []uint32, logits, out []float32) error {
+func (w *wrong) Describe(ctx context.Context) (noise.Description, error) {
+	d, err := w.Noise.Describe(ctx)
+	d.Replayable = w.how != "forgetful"
+	return d, err
+}
+
+func (w *wrong) Perturb(ctx context.Context, seed uint64, iteration uint32, samples []uint32, logits, out []float32) error {
+	if w.how == "fickle" || w.how == "forgetful" {
+		seed += w.draws.Add(1)
+	}
 	if err := w.Noise.Perturb(ctx, seed, iteration, samples, logits, out); err != nil || iteration != 3 {
 		return err
 	}
 	switch w.how {
 	case "nan":
 		out[0] = float32(math.NaN())
-	case "slow":
-		<-ctx.Done()
+	case "slow": // once
+		w.slow.Do(func() { <-ctx.Done() })
 		return context.Cause(ctx)
 	}
 	return nil
@@ -98,7 +110,7 @@ func serveBad(n noise.Noise) {
 		}
 		s := newService()
 		service := noise.NewServer(n)
-		if w, ok := n.(wrong); ok && w.how == "shape" {
+		if w, ok := n.(*wrong); ok && w.how == "shape" {
 			service = shapeless{service}
 		}
 		ditherv1.RegisterNoiseServiceServer(s, service)

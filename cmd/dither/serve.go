@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"time"
@@ -15,8 +16,10 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
-// leaseTTL is how long a role may be silent before the others think it gone.
-const leaseTTL = 10 * time.Second
+const (
+	leaseTTL = 10 * time.Second // of a role: how long it may be silent towards etcd before the others think it gone
+	leadTTL  = 5 * time.Second  // of the coordinator that leads: then the next one does
+)
 
 func newServeCommand(a *app) *cobra.Command {
 	cmd := group(&cobra.Command{Use: "serve", Short: "Be one role of a run: coordinator, trainer, teacher, noise or etcd",
@@ -29,7 +32,7 @@ func newServeCommand(a *app) *cobra.Command {
 
 // serveFlags is what every role takes.
 type serveFlags struct {
-	attached                           bool
+	attached, tcpOnly                  bool
 	listen, advertise, coordinator, id string
 	etcd, run                          string
 	data, kernels                      string
@@ -46,12 +49,14 @@ func (f *serveFlags) define(c *cobra.Command, worker bool) {
 	if !worker {
 		return
 	}
+	s.BoolVar(&f.tcpOnly, "tcp-only", false, "reach trainers of this host by TCP too, so that a proxy can stand between")
+	_ = s.MarkHidden("tcp-only")
 	s.StringVar(&f.coordinator, "coordinator", "", "HOST:PORT,... of the run's coordinators")
 	s.StringVar(&f.etcd, "etcd", "", "with --run, in place of --coordinator: HOST:PORT,... of the etcd that knows who leads")
 	s.StringVar(&f.run, "run", "", "with --etcd: the run's name there")
 	s.StringVar(&f.data, "data", "data", "folder that holds the data set")
 	s.StringVar(&f.kernels, "kernels", "auto", "kernel set: auto (the fastest here), generic, avx2 or avx512")
-	s.StringVar(&f.id, "id", "", "its name in the run; default: host and process")
+	s.StringVar(&f.id, "id", "", "its name in the run; default: host, process and a number that is another at each start")
 	s.IntVar(&f.threads, "threads", 0, "threads; 0: one for each processor")
 	s.DurationVar(&f.wait, "wait", time.Minute, "how long to wait for the coordinator")
 }
@@ -72,13 +77,13 @@ func (f *serveFlags) advertised(l net.Listener) string {
 	return l.Addr().String()
 }
 
-// name is the role's id in the run.
+// name is the role's id in the run. By default every start has another: one that was lost and its successor must not be taken for one.
 func (f *serveFlags) name(role string) string {
 	if f.id != "" {
 		return f.id
 	}
 	host, _ := os.Hostname()
-	return fmt.Sprintf("%s-%s-%d", role, host, os.Getpid())
+	return fmt.Sprintf("%s-%s-%d-%04x", role, host, os.Getpid(), rand.N(1<<16))
 }
 
 func (f *serveFlags) open(run *ditherv1.GetRunResponse, test bool) (*dataloader.Set, error) {

@@ -118,7 +118,7 @@ func (w *watcher) attend(ctx context.Context) (r *ditherv1.RunResult, any bool, 
 	for {
 		e, err := stream.Recv()
 		if err != nil {
-			return nil, any, err
+			return endWithoutEvents(ctx, client), any, err
 		}
 		any = true
 		if w.seen != nil {
@@ -129,6 +129,21 @@ func (w *watcher) attend(ctx context.Context) (r *ditherv1.RunResult, any bool, 
 		}
 		w.event(e)
 	}
+}
+
+// endWithoutEvents is the result of a run whose coordinator could not keep its events (a full disk) and yet tells how it ended; nil where there is none.
+func endWithoutEvents(ctx context.Context, client ditherv1.CoordinatorServiceClient) *ditherv1.RunResult {
+	bound, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	s, err := client.Status(bound, &ditherv1.StatusRequest{})
+	if err != nil {
+		return nil // it is gone, and its events with it
+	}
+	switch s.GetPhase() {
+	case "finished", "stopped", "failed":
+		return &ditherv1.RunResult{Phase: s.GetPhase(), Reason: s.GetReason(), Iteration: s.GetIteration(), Generations: s.GetGeneration(), Temporary: s.GetPhase() == "failed"}
+	}
+	return nil
 }
 
 func (w *watcher) done() {

@@ -25,7 +25,7 @@ import (
 )
 
 // teacherFile is an mlp for the digits with random parameters, and their sha256; spoil may change a parameter.
-func teacherFile(t *testing.T, d *dataloader.Set, spoil func(v []float32)) (file []byte, sum string) {
+func teacherFile(t testing.TB, d *dataloader.Set, spoil func(v []float32)) (file []byte, sum string) {
 	t.Helper()
 	ps, err := model.Parameters(model.Spec{Name: "mlp", Shape: model.Shape{Channels: d.Channels, Height: d.Height, Width: d.Width, Classes: d.Classes}})
 	if err != nil {
@@ -52,7 +52,7 @@ func teacherFile(t *testing.T, d *dataloader.Set, spoil func(v []float32)) (file
 }
 
 // config is a service for the digits with an mlp as teacher and Gaussian noise.
-func config(t *testing.T) Config {
+func config(t testing.TB) Config {
 	t.Helper()
 	d, err := dataloader.Open("digits", "", dataloader.Options{TrainLimit: 80, TestLimit: 1})
 	if err != nil {

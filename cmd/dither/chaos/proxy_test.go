@@ -123,6 +123,14 @@ func TestWhatIsSilent(t *testing.T) {
 	}
 }
 
+func TestAnObserverIsSpared(t *testing.T) {
+	n, dial := echo(t, Observer)
+	defer n.Cut("b", "", false)()
+	if _, err := says(must(t)(dial()), soon); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhatIsDelayed(t *testing.T) {
 	n, dial := echo(t, "a")
 	c := must(t)(dial())
