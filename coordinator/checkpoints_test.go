@@ -150,7 +150,7 @@ func TestADiskThatIsFull(t *testing.T) {
 	if _, err := put(w.ctx, w.client, 3, data, nil); err != nil {
 		t.Fatal(err)
 	}
-	w.c.store.full = func(to io.Writer) io.Writer { return &fullDisk{to, 3500} }
+	w.term().store.full = func(to io.Writer) io.Writer { return &fullDisk{to, 3500} }
 	diskIsFull(t, w, data)
 }
 
@@ -179,11 +179,12 @@ func TestAFileSystemThatIsFull(t *testing.T) {
 func diskIsFull(t *testing.T, w *cluster, data []byte) {
 	t.Helper()
 	_, err := put(w.ctx, w.client, 4, data, nil)
-	refused(t, err, codes.ResourceExhausted, "checkpoint after iteration 4 in "+w.c.store.dir, fmt.Sprintf("no space is left for its %d bytes", len(data)), "free some space and resume the run; older checkpoints are whole")
-	if got := files(t, w.c.store.dir); got != "iteration-00000003.safetensors" {
+	refused(t, err, codes.ResourceExhausted, "checkpoint after iteration 4 in "+w.term().store.dir, fmt.Sprintf("no space is left for its %d bytes", len(data)), "free some space and resume the run; older checkpoints are whole")
+	if got := files(t, w.term().store.dir); got != "iteration-00000003.safetensors" {
 		t.Errorf("there are %s", got)
 	}
-	if got := read(t, w.c.store.path(3)); got != strings.Repeat("state", 1000) {
+	if got := read(t, w.term().store.path(3)); got != strings.Repeat("state", 1000) {
 		t.Error("the older checkpoint was changed")
 	}
+	w.ends("failed", "no space is left", "free some space and resume the run")
 }

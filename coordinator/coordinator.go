@@ -122,6 +122,9 @@ func (c *Coordinator) start(ctx context.Context) (err error) {
 	loop, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
 	c.serve()
+	if first != nil {
+		c.enter(first)
+	}
 	c.done.Go(func() { c.stand(loop, first) })
 	return nil
 }

@@ -36,7 +36,7 @@ func (c *Coordinator) campaign(ctx context.Context) (*membership.Leadership, err
 	return lead, err
 }
 
-// stand leads term after term, beginning with t if it is there, until the run is over or the context ends.
+// stand leads term after term, beginning with t, which is entered, if it is there, until the run is over or the context ends.
 func (c *Coordinator) stand(ctx context.Context, t *term) {
 	for ctx.Err() == nil {
 		if t == nil {
@@ -56,13 +56,13 @@ func (c *Coordinator) stand(ctx context.Context, t *term) {
 				}
 				continue
 			}
+			if t.ended != nil { // while this coordinator was in line
+				_ = t.close() // of a lead that nobody needs any more
+				c.end(t.ended)
+				return
+			}
+			c.enter(t)
 		}
-		if t.ended != nil { // while this coordinator was in line
-			_ = t.close() // of a lead that nobody needs any more
-			c.end(t.ended)
-			return
-		}
-		c.enter(t)
 		result := t.decide(ctx)
 		if result != nil {
 			c.end(result)

@@ -34,9 +34,7 @@ func TestASlowWatcher(t *testing.T) {
 		t.Error("an event for who left")
 	}
 	a := w.join("a").begin()
-	for k := uint32(1); k <= many; k++ {
-		a.apply(a.record(k))
-	}
+	a.train(1, many)
 	a.finish(many, paramsA, false)
 	w.ends("finished")
 	a.bye()
@@ -81,10 +79,8 @@ func TestWatchFromNow(t *testing.T) {
 		first <- e
 	}()
 	// Whatever the first event is by the time that the watch is there, none of the first three iterations is.
-	for k := uint32(4); k <= iterations; k++ {
-		a.apply(a.record(k))
-		b.apply(b.record(k))
-	}
+	a.train(4, iterations)
+	b.applied(iterations)
 	a.finish(iterations, paramsA, false)
 	b.finish(iterations, paramsA, false)
 	w.ends("finished")
@@ -105,20 +101,16 @@ func TestAFeedThatBreaks(t *testing.T) {
 	if _, err := stream.Recv(); err != nil {
 		t.Fatal(err)
 	}
-	feed := w.c.record.feed
+	feed := w.term().record.feed
 	feed.mu.Lock()
 	feed.broken = errors.New("no space left on device")
 	feed.mu.Unlock()
 	a.apply(a.record(4))
-	b.apply(b.record(4))
 	for err == nil {
 		_, err = stream.Recv()
 	}
 	refused(t, err, codes.Unavailable, "no space left on device", "training is not affected")
-	for k := uint32(5); k <= iterations; k++ {
-		a.apply(a.record(k))
-		b.apply(b.record(k))
-	}
+	a.train(5, iterations)
 	a.finish(iterations, paramsA, false)
 	b.finish(iterations, paramsA, false)
 	w.ends("finished")

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/dither-ml/dither/coordinator/membership"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
@@ -31,10 +33,11 @@ const (
 	paramsB    = "bb112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 )
 
-// configFor is a run of 4 shards and 20 iterations.
+// configFor is a run of 4 shards and 20 iterations. Nobody is taken for silent in it: where time is to be looked at, a test is in a bubble.
 func configFor(dir string, trainers int) Config {
-	return Config{Run: "r", Dir: dir, SpecSHA256: specHash, Trainers: trainers, Version: "v1", LeaseTTL: 10 * time.Second,
-		Spec:    &ditherv1.RunSpec{Batch: batch, Shards: 4, Iterations: iterations, Arithmetic: "cpu/2"},
+	return Config{Run: "r", Dir: dir, SpecSHA256: specHash, Start: trainers, Version: "v1", LeaseTTL: 10 * time.Second, Silence: time.Hour,
+		Spec: &ditherv1.RunSpec{Batch: batch, Shards: 4, Iterations: iterations, Arithmetic: "cpu/2",
+			Dataset: &ditherv1.DatasetSpec{TrainSha256: "train", TestSha256: "test"}},
 		Options: &ditherv1.RunOptions{}, Files: map[ditherv1.FileKind]string{}}
 }
 
@@ -51,11 +54,12 @@ type cluster struct {
 // launch begins a coordinator; in a synctest bubble the context must be the bubble's.
 func launch(t *testing.T, config Config, etcd *membership.Fake) (*cluster, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
 	t.Cleanup(cancel)
 	w := &cluster{t: t, ctx: ctx, etcd: etcd, wire: bufconn.Listen(1 << 16)}
-	w.c = &Coordinator{config: config, listener: w.wire, registry: etcd.Run(config.Run)}
-	if err := w.c.begin(ctx); err != nil {
+	config.Registry = etcd.Run(config.Run)
+	w.c = &Coordinator{config: config, listener: w.wire, registry: config.Registry}
+	if err := w.c.start(ctx); err != nil {
 		return nil, err
 	}
 	t.Cleanup(func() {
@@ -74,6 +78,16 @@ func start(t *testing.T, config Config) *cluster {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// term is that of a coordinator that leads.
+func (w *cluster) term() *term {
+	w.t.Helper()
+	t, why := w.c.current()
+	if t == nil {
+		w.t.Fatal(why)
+	}
+	return t
 }
 
 // dial is another process's connection.
@@ -124,66 +138,167 @@ func (w *cluster) teacher(id string) *membership.Lease {
 type fakeTrainer struct {
 	w      *cluster
 	id     string
+	member *ditherv1.Member
 	client ditherv1.CoordinatorServiceClient
 	conn   io.Closer
 	lease  *membership.Lease
+	have   uint32 // the answer to its hello
+
+	mu     sync.Mutex // over stream's Send, and at
 	stream grpc.BidiStreamingClient[ditherv1.ReportRequest, ditherv1.ReportResponse]
+	at     *ditherv1.Beat
 	me     *ditherv1.Member // in the generation
 	rank   int
 }
 
+func trainer(id string) *ditherv1.Member {
+	return &ditherv1.Member{Id: id, Role: "trainer", Version: "v1", Arithmetic: "cpu/2", KernelSet: "generic", Process: "host:" + id, SpecSha256: specHash, TrainSha256: "train", TestSha256: "test"}
+}
+
 func (w *cluster) join(id string) *fakeTrainer {
 	w.t.Helper()
-	return w.joinAs(&ditherv1.Member{Id: id, Role: "trainer", Version: "v1", Arithmetic: "cpu/2", KernelSet: "generic", Process: "host:" + id})
+	return w.joinAs(trainer(id))
 }
 
 func (w *cluster) joinAs(m *ditherv1.Member) *fakeTrainer {
 	w.t.Helper()
-	f := &fakeTrainer{w: w, id: m.GetId()}
-	f.client, f.conn = w.dial()
+	f := &fakeTrainer{w: w, id: m.GetId(), member: m, at: &ditherv1.Beat{}}
+	f.call(w)
 	var err error
-	if f.stream, err = f.client.Report(w.ctx); err != nil {
-		w.t.Fatal(err)
-	}
-	f.send(&ditherv1.ReportRequest{}) // who is there, before there is anything to report
 	if f.lease, err = w.etcd.Run("r").Join(w.ctx, m, 10*time.Second); err != nil {
 		w.t.Fatal(err)
 	}
 	return f
 }
 
+// call opens a report stream to the coordinator of w, and reads the answer to the hello.
+func (f *fakeTrainer) call(w *cluster) {
+	f.w.t.Helper()
+	f.hello(w)
+	m, err := f.stream.Recv()
+	if err != nil {
+		f.w.t.Fatalf("%s calls: %v", f.id, err)
+	}
+	f.have = m.GetHave()
+}
+
+func (f *fakeTrainer) hello(w *cluster) {
+	f.w.t.Helper()
+	f.w = w
+	f.client, f.conn = w.dial()
+	stream, err := f.client.Report(w.ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	f.mu.Lock()
+	f.stream = stream
+	at := proto.CloneOf(f.at)
+	f.mu.Unlock()
+	f.send(&ditherv1.ReportRequest{Record: &ditherv1.ReportRequest_Hello{Hello: &ditherv1.Hello{Member: f.member, Beat: at}}})
+}
+
 func (f *fakeTrainer) send(m *ditherv1.ReportRequest) {
 	f.w.t.Helper()
-	m.Id, m.KernelSet = f.id, "generic"
-	if err := f.stream.Send(m); err != nil {
+	if err := f.say(m); err != nil {
 		f.w.t.Fatalf("%s: %v", f.id, err)
 	}
 }
 
-// begin waits for the generation.
+func (f *fakeTrainer) say(m *ditherv1.ReportRequest) error {
+	m.Id, m.KernelSet = f.id, "generic"
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stream.Send(m)
+}
+
+// beat says where it stands.
+func (f *fakeTrainer) beat(change func(*ditherv1.Beat)) {
+	f.mu.Lock()
+	if change != nil {
+		change(f.at)
+	}
+	at := proto.CloneOf(f.at)
+	f.mu.Unlock()
+	_ = f.say(&ditherv1.ReportRequest{Record: &ditherv1.ReportRequest_Beat{Beat: at}}) // a stream that is broken shows elsewhere
+}
+
+// beats keeps saying where it stands, until the context ends.
+func (f *fakeTrainer) beats(ctx context.Context) {
+	go func() {
+		for tick := time.NewTicker(500 * time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				f.beat(nil)
+			case <-ctx.Done():
+				tick.Stop()
+				return
+			}
+		}
+	}()
+}
+
+// begin waits for a generation that it is in, which it gives, and takes its place there.
 func (f *fakeTrainer) begin() *fakeTrainer {
 	f.w.t.Helper()
-	ctx, cancel := context.WithCancel(f.w.ctx)
-	defer cancel()
-	g := <-f.w.etcd.Run("r").WatchGeneration(ctx)
-	for rank, m := range g.GetTrainers() {
-		if m.GetId() == f.id {
-			f.me, f.rank = m, rank
-		}
-	}
-	if f.me == nil {
-		f.w.t.Fatalf("%s is not in %v", f.id, g)
-	}
+	f.enters(1)
 	return f
 }
 
-// record is what this trainer reports of iteration k, in agreement with the others.
-func (f *fakeTrainer) record(k uint32) *ditherv1.IterationRecord {
-	r := &ditherv1.IterationRecord{Iteration: k, Loss: 1 / float64(k), Correct: k % batch, Lr: 0.1, Seconds: float64(1 + f.rank), FirstShard: f.me.GetFirstShard(), EndShard: f.me.GetEndShard()}
-	for s := r.FirstShard; s < r.EndShard; s++ {
-		r.LabelDigests = append(r.LabelDigests, fmt.Sprintf("%08x%08x", k, s))
+// enters waits for a generation of at least that number that it is in.
+func (f *fakeTrainer) enters(number uint64) *ditherv1.Generation {
+	f.w.t.Helper()
+	ctx, cancel := context.WithTimeout(f.w.ctx, time.Hour)
+	defer cancel()
+	for g := range f.w.etcd.Run("r").WatchGeneration(ctx) {
+		if g.GetNumber() < number {
+			continue
+		}
+		for rank, m := range g.GetTrainers() {
+			if m.GetId() == f.id {
+				f.me, f.rank = m, rank
+				f.beat(func(at *ditherv1.Beat) { at.Generation = g.GetNumber() })
+				return g
+			}
+		}
 	}
+	f.w.t.Fatalf("%s is in no generation from %d on", f.id, number)
+	return nil
+}
+
+// applied says that iterations up to k are.
+func (f *fakeTrainer) applied(k uint32) {
+	f.w.t.Helper()
+	f.beat(func(at *ditherv1.Beat) { at.Iteration, at.HasState, at.Loss = k, true, 1/float64(k) })
+}
+
+// record is what a trainer reports of iteration k, in agreement with the others.
+func (f *fakeTrainer) record(k uint32) *ditherv1.IterationRecord {
+	r := &ditherv1.IterationRecord{Iteration: k, Loss: 1 / float64(k), Correct: k % batch, Lr: 0.1, Seconds: 1, FirstShard: f.me.GetFirstShard(), EndShard: f.me.GetEndShard(),
+		Generation: f.at.GetGeneration(), LabelDigests: digests(k), ShardSeconds: []float32{1, 1, 1, 1}}
 	return r
+}
+
+// digests are those of the labels of iteration k.
+func digests(k uint32) (out []string) {
+	for s := range 4 {
+		out = append(out, fmt.Sprintf("%08x%08x", k, s))
+	}
+	return out
+}
+
+// train reports iterations, in order, as the trainer of the first shard does.
+func (f *fakeTrainer) train(from, to uint32) {
+	f.w.t.Helper()
+	for k := from; k <= to; k++ {
+		f.apply(f.record(k))
+	}
+	f.applied(to)
+}
+
+func (f *fakeTrainer) abort(generation uint64, k uint32, labels []string, lost ...string) {
+	f.w.t.Helper()
+	f.send(&ditherv1.ReportRequest{Record: &ditherv1.ReportRequest_Aborted{Aborted: &ditherv1.Aborted{Generation: generation, Iteration: k, Lost: lost, Reason: "the stream broke",
+		FirstShard: f.me.GetFirstShard(), LabelDigests: labels}}})
 }
 
 func (f *fakeTrainer) apply(r *ditherv1.IterationRecord) {
@@ -208,6 +323,20 @@ func (f *fakeTrainer) finish(k uint32, parameters string, stopped bool) {
 func (f *fakeTrainer) fail(k uint32, message string, deterministic bool) {
 	f.w.t.Helper()
 	f.send(&ditherv1.ReportRequest{Record: &ditherv1.ReportRequest_Failure{Failure: &ditherv1.Failure{Message: message, Iteration: k, Deterministic: deterministic}}})
+}
+
+// over waits for the word that the run is over, or goes on without it.
+func (f *fakeTrainer) over() *ditherv1.ReportResponse {
+	f.w.t.Helper()
+	for {
+		m, err := f.stream.Recv()
+		if err != nil {
+			f.w.t.Fatalf("%s got %v where it was to be told that it is over", f.id, err)
+		}
+		if m.GetOver() {
+			return m
+		}
+	}
 }
 
 // ordered waits for the order to stop.
@@ -246,8 +375,15 @@ func put(ctx context.Context, client ditherv1.CoordinatorServiceClient, k uint32
 	return answer.GetPath(), err
 }
 
-// bye ends the stream in order and waits until the coordinator has taken everything.
+// bye waits to be told that it is over, ends the stream in order, and leaves.
 func (f *fakeTrainer) bye() {
+	f.w.t.Helper()
+	f.over()
+	f.hangUp()
+}
+
+// hangUp ends the stream in order and waits until the coordinator has taken everything.
+func (f *fakeTrainer) hangUp() {
 	f.w.t.Helper()
 	if err := f.stream.CloseSend(); err != nil {
 		f.w.t.Fatal(err)
@@ -262,6 +398,15 @@ func (f *fakeTrainer) bye() {
 	if err := f.lease.Leave(f.w.ctx); err != nil {
 		f.w.t.Fatal(err)
 	}
+}
+
+// dies is killed: its connection breaks and its lease ends.
+func (f *fakeTrainer) dies() {
+	f.w.t.Helper()
+	if err := f.conn.Close(); err != nil {
+		f.w.t.Fatal(err)
+	}
+	f.w.etcd.Expire("r", f.id)
 }
 
 // waits returns when the coordinator has said that it waits for somebody: if all were there at its first look, it would never say so.

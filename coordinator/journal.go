@@ -32,8 +32,8 @@ type journal struct {
 	more    chan struct{} // capacity 1: there is something to write
 }
 
-// batch is how lines lie in etcd.
-type batch struct {
+// logBatch is how lines lie in etcd.
+type logBatch struct {
 	Metrics []json.RawMessage `json:"metrics,omitempty"`
 	Events  []json.RawMessage `json:"events,omitempty"`
 }
@@ -43,7 +43,7 @@ func newJournal(papers []membership.Paper) *journal {
 	j := &journal{there: map[string]bool{}, next: 1, more: make(chan struct{}, 1)}
 	for _, p := range papers {
 		var n uint64
-		var b batch
+		var b logBatch
 		if _, err := fmt.Sscanf(strings.TrimPrefix(p.Name, paperLog), "%d", &n); err != nil || json.Unmarshal(p.Value, &b) != nil {
 			continue
 		}
@@ -92,7 +92,7 @@ func (j *journal) add(line runlog.Line) {
 func (j *journal) take() (name string, value []byte, lines int, more bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var b batch
+	var b logBatch
 	size := 0
 	for _, line := range j.waiting {
 		if size += len(line.Text); lines > 0 && size > batchBytes {

@@ -102,6 +102,7 @@ func (l *ledger) skip() []*entry {
 	next := slices.Min(slices.Collect(maps.Keys(l.pending)))
 	l.pending[next].skipped = next - l.have - 1
 	l.have = next - 1
+	maps.DeleteFunc(l.kept, func(k uint32, _ *entry) bool { return k+keptRecords <= l.have })
 	return l.drain()
 }
 

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -45,7 +46,9 @@ func (t *term) receive(p *peer, m *ditherv1.ReportRequest) error {
 	case m.GetFailure() != nil:
 		f := m.GetFailure()
 		t.log.Error("a trainer gave up", "trainer", p.ID, "reason", clip(f.GetMessage()), "iteration", f.GetIteration())
-		t.failures = append(t.failures, quorum.Failure{Member: p.Member, Message: clip(f.GetMessage()), Deterministic: f.GetDeterministic()})
+		if !slices.ContainsFunc(t.failures, func(o quorum.Failure) bool { return same(o.Member, p.Member) }) {
+			t.failures = append(t.failures, quorum.Failure{Member: p.Member, Message: clip(f.GetMessage()), Deterministic: f.GetDeterministic()})
+		}
 		t.wake()
 	case m.GetAborted() != nil:
 		return t.aborted(p, m.GetAborted())

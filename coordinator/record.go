@@ -21,6 +21,7 @@ type record struct {
 	feed        *feed
 	result      runlog.Result // as far as it is known
 	generations uint64        // that the run has had
+	newest      uint64        // number of the last of them
 	now         func() time.Time
 
 	// What was there when it was opened.
@@ -156,6 +157,7 @@ func (r *record) replay() error {
 			r.show(&ditherv1.WatchResponse{Event: &ditherv1.WatchResponse_Evaluation{Evaluation: v}})
 		case runlog.KindGeneration:
 			r.generations++
+			r.newest = max(r.newest, e.Generation)
 		case runlog.KindCheckpoint:
 			r.show(&ditherv1.WatchResponse{Event: &ditherv1.WatchResponse_Checkpoint{Checkpoint: e.Path}})
 		}

@@ -50,7 +50,10 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := etcd.Join(ctx, &ditherv1.Member{Id: "a", Role: "trainer", Version: "v1", Arithmetic: "cpu/2", Process: "host:1"}, 10*time.Second)
+	if err := stream.Send(&ditherv1.ReportRequest{Id: "a", Record: &ditherv1.ReportRequest_Hello{Hello: &ditherv1.Hello{Member: trainer("a")}}}); err != nil {
+		t.Fatal(err)
+	}
+	lease, err := etcd.Join(ctx, trainer("a"), 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +61,14 @@ func TestStart(t *testing.T) {
 		t.Errorf("generation %v", g)
 	}
 	c.Stop("that will do")
+	if m, err := stream.Recv(); err != nil || m.GetStop() {
+		t.Errorf("the answer to the hello: %v, %v", m, err)
+	}
 	if m, err := stream.Recv(); err != nil || !m.GetStop() {
 		t.Errorf("%v, %v", m, err)
+	}
+	if err := stream.Send(&ditherv1.ReportRequest{Id: "a", Record: &ditherv1.ReportRequest_Beat{Beat: &ditherv1.Beat{Generation: 1}}}); err != nil {
+		t.Fatal(err)
 	}
 	if err := stream.Send(&ditherv1.ReportRequest{Id: "a", Record: &ditherv1.ReportRequest_Finished{Finished: &ditherv1.Finished{ParametersSha256: paramsA, Stopped: true}}}); err != nil {
 		t.Fatal(err)
@@ -67,6 +76,9 @@ func TestStart(t *testing.T) {
 	r, err := c.Wait(ctx)
 	if err != nil || r.GetPhase() != "stopped" || r.GetReason() != "stopped after iteration 0 of 20: that will do" || r.GetGenerations() != 1 {
 		t.Errorf("%v, %v", r, err)
+	}
+	if m, err := stream.Recv(); err != nil || !m.GetOver() {
+		t.Errorf("%v, %v", m, err)
 	}
 	if err := stream.CloseSend(); err != nil {
 		t.Error(err)

@@ -17,6 +17,8 @@ const (
 const (
 	rateOver = 10 // iterations that a rate is taken over
 	paceOver = 15 // iterations that a shard's time is the median over
+
+	mostComplaints = 4096 // at once: 64 trainers that all miss each other
 )
 
 // state is what a term knows of its run. The term's mutex guards it.
@@ -138,11 +140,14 @@ func (s *state) medians() []float64 {
 	return out
 }
 
-// complain takes a complaint once.
+// complain takes a complaint once. Those about generations that never were are not heard.
 func (s *state) complain(c complaint) {
 	known := func(o complaint) bool { return o.Generation == c.Generation && o.From == c.From && o.To == c.To }
-	if !slices.ContainsFunc(s.complaints, known) {
-		s.complaints = append(s.complaints, c)
+	if c.Generation == 0 || c.Generation > s.last || slices.ContainsFunc(s.complaints, known) {
+		return
+	}
+	if s.complaints = append(s.complaints, c); len(s.complaints) > mostComplaints {
+		s.complaints = slices.Delete(s.complaints, 0, 1)
 	}
 }
 

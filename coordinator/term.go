@@ -161,6 +161,9 @@ func (t *term) takeOver(m *ditherv1.Generation) {
 	for _, seat := range g.Seats {
 		t.kernelSets[seat.KernelSet] = true
 	}
+	if t.record.newest < g.Number { // the earlier leader had no time to leave it
+		t.keep(t.record.generation(g))
+	}
 	t.log.Info("taking over", "run", t.config.Run, "generation", g.Number, "have", t.ledger.have)
 }
 

@@ -223,5 +223,6 @@ func (t *Trainer) apply(u *Update) error {
 	}
 	t.applied = u.Iteration
 	t.stand(0)
+	t.link.change(func() { t.link.out.beat = true }) // whether it is level is judged by its last word
 	return t.offer.publish(t.applied, t.Work.Update)
 }

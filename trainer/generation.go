@@ -64,6 +64,9 @@ func (t *Trainer) takePart(ctx context.Context, in *ditherv1.Generation) error {
 // leave says why the generation is over for this trainer, where the others cannot know.
 func (t *Trainer) leave(ctx context.Context, g *generation, why error) {
 	t.link.change(func() { t.link.out.first = false })
+	if t.said != nil {
+		return // a last word belongs to its generation, which it is in until the next
+	}
 	t.link.stands(func(at *ditherv1.Beat) { at.Generation, at.Doing = 0, "waiting for a generation" })
 	if errors.Is(why, errEnded) || errors.Is(context.Cause(ctx), errSuperseded) || errors.Is(why, errSuperseded) {
 		return

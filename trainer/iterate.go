@@ -28,6 +28,9 @@ func (t *Trainer) iterate(ctx context.Context, g *generation) (err error) {
 		if err := t.due(ctx, g); err != nil {
 			return err
 		}
+		if after := t.Run.GetOptions().GetStopAfter(); after > 0 && t.applied >= after && t.applied < last {
+			return t.stopped(ctx, g)
+		}
 	}
 	if t.Labels != nil && t.applied < last {
 		t.Labels.Begin(t.applied+1, last, t.Work.Sampler())
@@ -59,7 +62,7 @@ func (t *Trainer) between(ctx context.Context, g *generation) error {
 	}
 	n, _ := t.news.now()
 	if n.supersedes(g.GetNumber()) != nil || n.leaving != "" && len(g.GetTrainers()) == 1 {
-		return errEnded
+		return errEnded // and the loop knows what is next
 	}
 	return nil
 }

@@ -71,11 +71,11 @@ func (t *Trainer) loop(ctx context.Context) error {
 
 // wait is for news. Others can copy the state meanwhile.
 func (t *Trainer) wait(ctx context.Context, changed <-chan struct{}) error {
-	doing := "waiting for a generation"
-	if t.said != nil {
-		doing = "waiting for the others' last words"
-	}
-	t.link.stands(func(at *ditherv1.Beat) { at.Generation, at.Doing = 0, doing })
+	t.link.stands(func(at *ditherv1.Beat) {
+		if at.Doing = "waiting for the others' last words"; t.said == nil {
+			at.Generation, at.Doing = 0, "waiting for a generation"
+		}
+	})
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	for {
@@ -101,16 +101,14 @@ func (t *Trainer) wait(ctx context.Context, changed <-chan struct{}) error {
 // errDone ends the loop where all is well.
 var errDone = errors.New("done")
 
-// goodbye ends the loop. Who goes while nobody else is there has its state saved first.
+// goodbye ends the loop. Who was asked to go and may be the last to have the state has it saved first.
 func (t *Trainer) goodbye(ctx context.Context, n told, why error) error {
-	if !errors.Is(why, ErrLeft) || t.applied == 0 || n.expired || len(n.generation.GetTrainers()) > 1 {
-		return why
-	}
-	if _, named := rankOf(n.generation, t.Member); !named {
+	_, named := rankOf(n.generation, t.Member)
+	if n.leaving == "" || n.expired || !named || t.said != nil || t.applied == 0 {
 		return why
 	}
 	ctx, cancel := t.news.until(ctx, func(n told) error {
-		if n.over != nil || n.expired {
+		if n.expired {
 			return errExpired
 		}
 		return nil

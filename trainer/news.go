@@ -27,11 +27,12 @@ type told struct {
 	expired    bool                     // and it has waited for the others long enough
 }
 
-// hurries says why what is done in a generation is to be cut short, an iteration in flight too; nil: it is not. A planned successor lets it be ended.
+// hurries says why what is done in a generation is to be cut short, an iteration in flight too; nil: it is not. A planned successor lets it be ended, and so does a dismissal that was
+// asked for: the others are in that iteration as well.
 func (n told) hurries(generation uint64) error {
 	next := n.generation.GetNumber()
 	switch {
-	case n.over != nil:
+	case n.over != nil && n.leaving == "":
 		return errOver
 	case n.outcast:
 		return errOutcast
@@ -48,7 +49,10 @@ func (n told) supersedes(generation uint64) error {
 	if err := n.hurries(generation); err != nil {
 		return err
 	}
-	if n.generation.GetNumber() > generation {
+	switch {
+	case n.over != nil:
+		return errOver
+	case n.generation.GetNumber() > generation:
 		return errSuperseded
 	}
 	return nil

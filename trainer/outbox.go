@@ -51,9 +51,9 @@ func (o *outbox) record(v *ditherv1.IterationRecord) {
 	}
 }
 
-// generation says whether this trainer has the first shard from now on. What others may have kept from the coordinator with their deaths is due.
+// generation begins one, in which this trainer has the first shard, or has not. What others may have kept from the coordinator with their deaths is due; words of the generation before are void.
 func (o *outbox) generation(first bool) {
-	o.first, o.due, o.aborted = first, o.records.last(), nil
+	o.first, o.due, o.aborted, o.finished = first, o.records.last(), nil, nil
 }
 
 func (o *outbox) part(p *ditherv1.Part) {

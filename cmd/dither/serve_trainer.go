@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,9 +15,6 @@ import (
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer"
 )
-
-// joinPause is how long a trainer waits before it tries again to become known.
-const joinPause = 250 * time.Millisecond
 
 // etcdMembers are a trainer's Members in etcd.
 type etcdMembers struct {
@@ -29,31 +25,19 @@ type etcdMembers struct {
 	lease *membership.Lease // of the last Join; nil before it
 }
 
-// Join implements trainer.Members. An etcd that does not answer is waited for; so is the lease of a process that had the id and died, for as long as that can last.
+// Join implements trainer.Members.
 func (m *etcdMembers) Join(ctx context.Context, me *ditherv1.Member) error {
-	var taken time.Time
-	for {
-		lease, err := m.registry.Join(ctx, me, leaseTTL)
-		switch {
-		case err == nil:
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.lease = lease
-			return nil
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case errors.Is(err, membership.ErrTaken) && taken.IsZero():
-			taken = time.Now()
-		case errors.Is(err, membership.ErrTaken) && time.Since(taken) > 2*leaseTTL:
-			return badInput(err)
-		}
-		m.logger.Warn("not known yet; trying again", "error", err)
-		select {
-		case <-time.After(joinPause):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	lease, err := joinPatiently(ctx, m.logger, m.registry, me)
+	if err != nil {
+		return badInput(err)
 	}
+	if lease == nil {
+		return context.Cause(ctx)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lease = lease
+	return nil
 }
 
 // Generations implements trainer.Members.
@@ -122,7 +106,7 @@ func serveTrainer(ctx context.Context, a *app, s *serveFlags, w *worker) error {
 	host, _ := os.Hostname()
 	me := &ditherv1.Member{Id: s.name("trainer"), Role: "trainer", Address: trainer.Address(s.advertised(w.listener), socket), KernelSet: w.kernels.Name(), Arithmetic: w.kernels.Arithmetic(),
 		Version: versionString(), Process: fmt.Sprintf("%s:%d", host, os.Getpid()), SpecSha256: ditherv1.Hash(w.run.GetSpec()), TrainSha256: w.data.Train.Hash(), TestSha256: w.data.Test.Hash()}
-	c := trainer.Config{Member: me, Run: w.run, Members: &etcdMembers{registry: w.members, logger: a.log}, Coordinators: trainer.FollowLeader(watchLeader(living, w.members), w.run.GetSpecSha256()),
+	c := trainer.Config{Member: me, Run: w.run, Members: &etcdMembers{registry: w.members, logger: a.log}, Coordinators: trainer.FollowLeader(w.members.WatchLeader(living), w.run.GetSpecSha256()),
 		Exchange: network, Peers: network, Work: share, Logger: a.log}
 	if w.run.GetSpec().GetTeacher() != nil {
 		labels := trainer.NewLabels(trainer.LabelsConfig{ID: me.GetId(), Run: w.run, Teachers: w.members.WatchMembers(living), Logger: a.log})
@@ -148,25 +132,4 @@ func trainerEnding(err error) error {
 		return badInput(err)
 	}
 	return err
-}
-
-// watchLeader follows who leads the run.
-func watchLeader(ctx context.Context, r membership.Registry) <-chan string {
-	out := make(chan string)
-	go func() {
-		defer close(out)
-		for ctx.Err() == nil {
-			if leader, err := r.Leader(ctx); err == nil {
-				select {
-				case out <- leader:
-				case <-ctx.Done():
-				}
-			}
-			select {
-			case <-time.After(joinPause):
-			case <-ctx.Done():
-			}
-		}
-	}()
-	return out
 }

@@ -10,8 +10,8 @@ import (
 // Two trainers that live and miss each other in two generations running cannot reach each other. All others can go on if one of the two is kept
 // out for a while: of many such pairs, as few trainers as can be found that are in all of them.
 
-// bench finds who is kept out. A trainer that is out already stays so, lest its peer be changed for it; of the others the one in most pairs goes
-// first, on a tie the later id.
+// bench finds who is kept out. A trainer that is out already stays so, lest its peer be changed for it, and one that leaves goes before one that does
+// not; of the others the one in most pairs goes first, on a tie the later id.
 func (v *view) bench() {
 	pairs := v.apart()
 	var order []string // of benching
@@ -21,12 +21,12 @@ func (v *view) bench() {
 	}
 	open := func(p [2]string) bool { return !v.out(p[0]) && !v.out(p[1]) }
 	for _, p := range pairs {
-		if a, b := v.seat(p[0]) != nil, v.seat(p[1]) != nil; a != b && open(p) {
-			if a {
-				put(p[1])
-			} else {
-				put(p[0])
-			}
+		switch a, b := v.claim(p[0]), v.claim(p[1]); {
+		case !open(p):
+		case a < b:
+			put(p[0])
+		case a > b:
+			put(p[1])
 		}
 	}
 	for {
@@ -72,9 +72,6 @@ func (v *view) apart() [][2]string {
 		if c.From == c.To || !v.lives(c.From) || !v.lives(c.To) {
 			continue
 		}
-		if c.Generation == v.Generation.Number && !v.ripe(c) {
-			continue
-		}
 		if missed[c.pair()] == nil {
 			missed[c.pair()] = map[uint64]time.Duration{}
 		}
@@ -93,12 +90,23 @@ func (v *view) apart() [][2]string {
 	return out
 }
 
-// lives says of a trainer that it could be in the next generation.
-func (v *view) lives(id string) bool {
-	if v.seat(id) != nil {
-		return v.lost[id] == ""
+// stays says of a trainer that it is in the generation and not lost.
+func (v *view) stays(id string) bool { return v.seat(id) != nil && v.lost[id] == "" }
+
+// claim is how much is lost if a trainer is kept out: nothing if it is out already, little if it leaves.
+func (v *view) claim(id string) int {
+	switch {
+	case !v.stays(id):
+		return 0
+	case v.trainer(v.seat(id).Member) != nil && v.trainer(v.seat(id).Member).Leaving != "":
+		return 1
 	}
-	return slices.ContainsFunc(v.there, func(t Trainer) bool { return t.ID == id })
+	return 2
+}
+
+// lives says of a trainer that it could be in the next generation; one that came back as another process is the same to its peers.
+func (v *view) lives(id string) bool {
+	return v.stays(id) || slices.ContainsFunc(v.there, func(t Trainer) bool { return t.ID == id })
 }
 
 func (v *view) peers(pairs [][2]string, id string) []string {

@@ -30,12 +30,12 @@ func (s State) need() int {
 	return s.Min
 }
 
-// outsiders are trainers that could be in the next generation and are not in this one: who is level first, then by id.
+// outsiders are trainers that could be in the next generation and are not in this one, by id. At the end nobody is taken in who need not be.
 func (v *view) outsiders() (level, behind []Trainer) {
 	for _, t := range v.there {
 		switch {
 		case v.seated(t.Member) || v.out(t.ID):
-		case v.level(t):
+		case v.level(t) && !v.ending():
 			level = append(level, t)
 		default:
 			behind = append(behind, t)
@@ -62,42 +62,62 @@ func (v *view) remaining() (stay, going, all []Member) {
 
 // next are the members of the next generation in rank order: old ones first, so that few ranges change much, then those who join. Who asked to go is
 // in it only if there are too few without. Where the generation is broken nobody trains, and so nobody waits for one that must copy its state first.
-func (v *view) next(broken bool) (members, joined []Member) {
+func (v *view) next(broken bool) []Member {
 	stay, _, all := v.remaining()
 	level, behind := v.outsiders()
-	if v.ending() {
-		behind = append(level, behind...)
-		level = nil
+	if members := v.with(stay, level); len(members) >= v.need() {
+		return members
 	}
-	with := func(old []Member, new []Trainer) ([]Member, []Member) {
-		new = new[:min(len(new), v.room(len(old)))]
-		joined := make([]Member, len(new))
-		for i, t := range new {
-			joined[i] = t.Member
+	if members := v.with(all, level); len(members) >= v.need() || !broken || v.StopAsked {
+		return members
+	}
+	return v.with(all, slices.Concat(level, behind))
+}
+
+// with adds trainers as far as there is room.
+func (v *view) with(old []Member, more []Trainer) []Member {
+	var joined []Member
+	for _, t := range more[:min(len(more), v.room(len(old)))] {
+		joined = append(joined, t.Member)
+	}
+	slices.SortFunc(joined, byID)
+	return slices.Concat(old, joined)
+}
+
+// settled goes on to the members that there would be if those were in force already: one that leaves may make room, or let in whom it kept out.
+func (v *view) settled(members []Member) []Member {
+	for range len(v.Trainers) { // at most one more comes in or goes each time
+		s := v.State
+		s.Last++
+		s.Generation = &Generation{Number: s.Last}
+		for _, m := range members {
+			s.Generation.Seats = append(s.Generation.Seats, Seat{Member: m})
 		}
-		slices.SortFunc(joined, byID)
-		return slices.Concat(old, joined), joined
+		after := sight(s)
+		if !after.calm() {
+			return members
+		}
+		then := after.next(false)
+		if slices.Equal(then, members) {
+			return members
+		}
+		members = then
 	}
-	if members, joined = with(stay, level); len(members) >= v.need() {
-		return members, joined
-	}
-	if members, joined = with(all, level); len(members) >= v.need() || !broken || v.StopAsked {
-		return members, joined
-	}
-	return with(all, slices.Concat(level, behind))
+	return members
 }
 
 // regroup makes the next generation after this one broke, or waits for those that it needs.
 func (v *view) regroup(why []string) Decision {
-	members, joined := v.next(true)
+	members := v.next(true)
 	if n := v.need() - len(members); n > 0 {
 		if v.StopAsked {
-			why = slices.Insert(why, 0, "stopped: "+v.StopReason)
-			return Decision{Phase: Stopped, Over: true, Reason: sentence(why, fmt.Sprintf("no trainer is left; resumed, the run goes on after iteration %d of %d", v.After, v.Iterations))}
+			why = slices.Insert(why, 0, "stopped when no trainer was left: "+v.StopReason)
+			return Decision{Phase: Stopped, Over: true, Reason: sentence(why, fmt.Sprintf("resumed, the run goes on after iteration %d of %d", v.After, v.Iterations))}
 		}
 		return v.wait(why, []string{fmt.Sprintf("%d more %s (%d of at least %d are there)", n, plural(n, "trainer"), len(members), v.need())})
 	}
-	why = append(why, v.changes(members, joined)...)
+	members = v.settled(members)
+	why = append(why, v.changes(members)...)
 	if at := v.resumes(members); at < v.Iteration {
 		why = append(why, fmt.Sprintf("nobody is left with iteration %d, so they go on after iteration %d", v.Iteration, at))
 	}
@@ -113,18 +133,18 @@ func (v *view) change() Decision {
 	if !v.calm() {
 		return d
 	}
-	members, joined := v.next(false)
+	members := v.settled(v.next(false))
 	if slices.Equal(members, v.members()) {
 		return d
 	}
-	g := v.generation(members, v.changes(members, joined))
+	g := v.generation(members, v.changes(members))
 	g.Planned = true
 	return v.enforce(g)
 }
 
 // calm says that the iteration in flight will be ended by all who are in it, as a planned generation asks.
 func (v *view) calm() bool {
-	if v.ending() || v.Leading < v.Grace || len(v.complaints()) > 0 {
+	if v.ending() || len(v.complaints()) > 0 {
 		return false
 	}
 	return !slices.ContainsFunc(v.Generation.Seats, func(seat Seat) bool {
@@ -134,7 +154,7 @@ func (v *view) calm() bool {
 }
 
 // changes says who leaves by its own wish and who joins.
-func (v *view) changes(members, joined []Member) []string {
+func (v *view) changes(members []Member) []string {
 	var why []string
 	_, going, _ := v.remaining()
 	for _, m := range going {
@@ -142,8 +162,10 @@ func (v *view) changes(members, joined []Member) []string {
 			why = append(why, fmt.Sprintf("trainer %v leaves: %s", m, v.trainer(m).Leaving))
 		}
 	}
-	for _, m := range joined {
-		why = append(why, fmt.Sprintf("trainer %v joins", m))
+	for _, m := range members {
+		if !v.seated(m) {
+			why = append(why, fmt.Sprintf("trainer %v joins", m))
+		}
 	}
 	return why
 }

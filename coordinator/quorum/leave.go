@@ -23,7 +23,7 @@ func (v *view) dismiss(d Decision) Decision {
 			d.Dismissed = append(d.Dismissed, Refusal{t.ID, reason})
 		}
 	}
-	if v.Generation == nil || d.Generation != nil || v.ending() {
+	if v.Generation == nil || d.Generation != nil || v.ending() || d.Phase == Training && !v.calm() {
 		return d
 	}
 	stay, going, _ := v.remaining()

@@ -31,7 +31,7 @@ func (v *view) howLost(seat Seat) string {
 	missed := slices.ContainsFunc(v.Complaints, func(c Complaint) bool { return c.Generation == v.Generation.Number && c.To == seat.ID })
 	grace := v.Leading < v.Grace
 	switch {
-	case !t.Lease && (!grace || missed && !t.Connected):
+	case !t.Lease && (!grace || missed):
 		return "its etcd lease ended"
 	case grace:
 		return ""
@@ -55,7 +55,7 @@ func (v *view) spoke(id string) bool {
 func (v *view) complaints() []Complaint {
 	var out []Complaint
 	for _, c := range v.Complaints {
-		if c.Generation != v.Generation.Number || v.seat(c.From) == nil || v.lost[c.From] != "" || v.spoke(c.From) {
+		if c.Generation != v.Generation.Number || v.seat(c.From) == nil || v.lost[c.From] != "" {
 			continue
 		}
 		if !slices.ContainsFunc(out, func(o Complaint) bool { return o.pair() == c.pair() }) {
@@ -88,30 +88,30 @@ func (v *view) broken() []string {
 	if n := len(why) - most; n > 0 {
 		why = append(why[:most], fmt.Sprintf("so %s %d more", was(n), n))
 	}
+	complaints = slices.DeleteFunc(complaints, func(c Complaint) bool { return v.lost[c.To] != "" || !v.ripe(c) })
+	if len(why)+len(complaints) == 0 {
+		return nil
+	}
 	for _, seat := range v.Generation.Seats {
 		if v.out(seat.ID) {
 			why = append(why, v.keptOut(seat.ID))
 		}
 	}
 	for _, c := range complaints {
-		if v.lost[c.To] == "" && !v.out(c.From) && !v.out(c.To) && v.ripe(c) {
+		if !v.out(c.From) && !v.out(c.To) {
 			why = append(why, v.words(c))
 		}
 	}
 	return why
 }
 
-// ripe says that no loss is behind a complaint: both sides live, and there was time to learn otherwise (a death may reach a peer before it reaches
-// the coordinator).
+// ripe says that no loss is behind a complaint: all who are not lost have called, and there was time to learn otherwise (a death may reach a peer
+// before it reaches the coordinator).
 func (v *view) ripe(c Complaint) bool {
-	for _, id := range []string{c.From, c.To} {
-		if seat := v.seat(id); seat != nil {
-			if t := v.trainer(seat.Member); t == nil || !t.Connected {
-				return false
-			}
-		}
-	}
-	return c.Ago >= v.Silence/4
+	return c.Ago >= v.Silence/4 && !slices.ContainsFunc(v.Generation.Seats, func(seat Seat) bool {
+		t := v.trainer(seat.Member)
+		return v.lost[seat.ID] == "" && (t == nil || !t.Connected)
+	})
 }
 
 // words of a complaint.
@@ -120,5 +120,5 @@ func (v *view) words(c Complaint) string {
 	if peer == nil {
 		return fmt.Sprintf("trainer %v could not go on: %s", v.seat(c.From).Member, c.Reason)
 	}
-	return fmt.Sprintf("trainer %v misses trainer %v, and both live: %s", v.seat(c.From).Member, peer.Member, c.Reason)
+	return fmt.Sprintf("trainer %v misses trainer %v: %s", v.seat(c.From).Member, peer.Member, c.Reason)
 }

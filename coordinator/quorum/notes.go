@@ -11,14 +11,14 @@ func (v *view) notes(d Decision) Decision {
 	if d.Over || d.Phase == Failed {
 		return d
 	}
-	for _, id := range slices.Sorted(maps.Keys(v.benched)) {
-		if d.Phase != Waiting || v.seat(id) == nil { // else the reason says so
-			d.Notes = append(d.Notes, v.keptOut(id))
-		}
-	}
 	g := d.Generation
 	if g == nil {
 		g = v.Generation
+	}
+	for _, id := range slices.Sorted(maps.Keys(v.benched)) {
+		if !slices.ContainsFunc(g.Seats, func(seat Seat) bool { return seat.ID == id }) {
+			d.Notes = append(d.Notes, v.keptOut(id))
+		}
 	}
 	if g == nil || d.Phase == Waiting {
 		return d
@@ -82,7 +82,7 @@ func (v *view) stragglers(d Decision) Decision {
 
 // teacher notes that labels are needed and nobody gives any; trainers wait for them, and after a while nobody waits for the trainers.
 func (v *view) teacher(d Decision) Decision {
-	if !v.NeedTeacher || len(v.teachers) > 0 || d.Phase != Training || v.ending() || v.Generation == nil {
+	if !v.NeedTeacher || len(v.teachers) > 0 || v.ending() || v.Generation == nil {
 		return d
 	}
 	d.TeacherAway = true

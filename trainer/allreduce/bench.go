@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -14,50 +13,52 @@ import (
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
-// Bench times the all-reduce of one bucket of a number of floats among trainers that are goroutines of this process and exchange over gRPC on unix sockets, one shard each. It gives the
-// wall milliseconds of each iteration, from its beginning on all trainers until all have the sum.
-func Bench(ctx context.Context, trainers, floats, iterations int) (ms []float64, err error) {
-	if trainers < 1 || floats < 1 || iterations < 1 {
-		return nil, fmt.Errorf("bench of %d trainers, %d floats, %d iterations: each must be at least 1", trainers, floats, iterations)
+// Bench is one trainer of a timing: a process of this host, one of several that are given the same numbers and the same folder for their unix sockets.
+type Bench struct {
+	Folder     string
+	Rank       int
+	Trainers   int // a shard each
+	Floats     int // of the bucket that is summed
+	Iterations int
+}
+
+// Run gives the wall milliseconds of each iteration's all-reduce, from a barrier of all trainers to this one's sum.
+func (b Bench) Run(ctx context.Context) (ms []float64, err error) {
+	if b.Trainers < 1 || b.Rank < 0 || b.Rank >= b.Trainers || b.Floats < 1 || b.Iterations < 1 {
+		return nil, fmt.Errorf("bench of rank %d of %d trainers, %d floats, %d iterations: each must be at least 1, and the rank among the trainers", b.Rank, b.Trainers, b.Floats, b.Iterations)
 	}
-	dir, err := os.MkdirTemp("", "dither-bench-")
-	if err != nil {
-		return nil, fmt.Errorf("make a folder for the sockets: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	local, err := listen(trainers, func(rank int) (string, string) { return "unix", filepath.Join(dir, fmt.Sprint(rank)) })
+	socket := func(rank int) string { return filepath.Join(b.Folder, fmt.Sprint(rank)) }
+	local, err := listen(1, func(int) (string, string) { return "unix", socket(b.Rank) })
 	if err != nil {
 		return nil, err
 	}
 	defer local.stop()
-	transports, err := local.connect(ctx, 1)
+	peers := Peers{Generation: 1, Rank: b.Rank}
+	for rank := range b.Trainers {
+		peers.Addresses = append(peers.Addresses, "unix:"+socket(rank))
+	}
+	transport, _, err := local.servers[0].Connect(ctx, peers)
 	if err != nil {
 		return nil, err
 	}
-	reducers := make([]*Reducer, trainers)
-	shards, sums := make([][][]float32, trainers), make([][]float32, trainers)
-	for rank := range reducers {
-		reducers[rank] = New(Group{Rank: rank, Ranges: equalRanges(trainers, trainers)}, transports[rank], Options{})
-		shards[rank], sums[rank] = [][]float32{make([]float32, floats)}, make([]float32, floats)
-	}
-	stop := context.AfterFunc(ctx, func() { reducers[0].Abort(context.Cause(ctx)) })
+	r := New(Group{Rank: b.Rank, Ranges: equalRanges(b.Trainers, b.Trainers)}, transport, Options{})
+	defer r.Close()
+	stop := context.AfterFunc(ctx, func() { r.Abort(context.Cause(ctx)) })
 	defer stop()
-	for k := range iterations {
+	const barrier, bucket = 0, 1
+	one, sum := [][]float32{make([]float32, b.Floats)}, make([]float32, b.Floats)
+	for k := range b.Iterations {
+		r.Begin(uint32(k + 1))
+		r.Start(barrier, [][]float32{one[0][:1]})
+		if err := r.Wait(barrier, sum[:1]); err != nil {
+			return nil, err
+		}
 		begun := time.Now()
-		err = together(trainers, func(rank int) error {
-			r := reducers[rank]
-			r.Begin(uint32(k + 1))
-			r.Start(0, shards[rank])
-			return r.Wait(0, sums[rank])
-		})
-		if err != nil {
-			break
+		r.Start(bucket, one)
+		if err := r.Wait(bucket, sum); err != nil {
+			return nil, err
 		}
 		ms = append(ms, float64(time.Since(begun).Nanoseconds())/1e6)
-	}
-	together(trainers, func(rank int) error { reducers[rank].Close(); return nil })
-	if err != nil {
-		return nil, fmt.Errorf("bench of %d trainers: %w", trainers, err)
 	}
 	return ms, nil
 }

@@ -9,17 +9,24 @@ import (
 
 func TestBench(t *testing.T) {
 	for trainers := 1; trainers <= 3; trainers++ {
-		ms, err := Bench(t.Context(), trainers, 100_000, 3)
-		if err != nil || len(ms) != 3 || ms[0] <= 0 {
-			t.Errorf("%d trainers: %v ms, error %v", trainers, ms, err)
+		folder := t.TempDir()
+		err := together(trainers, func(rank int) error {
+			ms, err := Bench{Folder: folder, Rank: rank, Trainers: trainers, Floats: 100_000, Iterations: 3}.Run(t.Context())
+			if err == nil && (len(ms) != 3 || ms[0] <= 0) {
+				err = fmt.Errorf("%v ms", ms)
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("%d trainers: %v", trainers, err)
 		}
 	}
-	if _, err := Bench(t.Context(), 0, 1, 1); err == nil {
-		t.Error("a bench of no trainers")
+	if _, err := (Bench{Folder: t.TempDir(), Rank: 1, Trainers: 1, Floats: 1, Iterations: 1}).Run(t.Context()); err == nil {
+		t.Error("a bench of rank 1 of 1")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Bench(ctx, 2, 10, 1); !errors.Is(err, context.Canceled) {
+	if _, err := (Bench{Folder: t.TempDir(), Trainers: 2, Floats: 10, Iterations: 1}).Run(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled bench: error %v, want context.Canceled", err)
 	}
 }

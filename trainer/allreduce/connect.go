@@ -50,10 +50,14 @@ func (s *Server) Connect(ctx context.Context, p Peers) (Transport, []uint32, err
 	x := &exchange{position: wire.Position{Run: s.run, SpecSHA256: s.specSHA256, Generation: p.Generation}, peers: p,
 		links: make([]*link, len(p.Addresses)), applied: make([]uint32, len(p.Addresses)), arrived: make(chan struct{}), aborted: make(chan struct{})}
 	x.applied[p.Rank] = p.Applied
+	if !s.alone && len(p.Addresses) > 1 {
+		x.segment, _ = wire.NewSegment() // without one, numbers travel
+	}
 	s.mu.Lock()
 	if s.newest != nil && s.newest.position.Generation >= p.Generation {
 		newest := s.newest.position.Generation
 		s.mu.Unlock()
+		x.segment.Close()
 		return nil, nil, fmt.Errorf("%w: to begin generation %d after generation %d", ErrRefused, p.Generation, newest)
 	}
 	s.newest = x
@@ -85,9 +89,25 @@ func (s *Server) Connect(ctx context.Context, p Peers) (Transport, []uint32, err
 	return x, x.applied, nil
 }
 
-// hello is the first frame each way: who sends it, and the last iteration that it applied.
+// hello is the first frame each way: who sends it, the last iteration that it applied, and what it shares.
 func (x *exchange) hello(reply bool) *wire.Frame {
-	return &wire.Frame{Position: x.position, Reply: reply, Rank: uint32(x.peers.Rank), Chunk: wire.Chunk{Iteration: x.peers.Applied}}
+	f := &wire.Frame{Position: x.position, Reply: reply, Rank: uint32(x.peers.Rank), Chunk: wire.Chunk{Iteration: x.peers.Applied}}
+	if x.segment != nil {
+		f.Share = x.segment.Share()
+	}
+	return f
+}
+
+// share opens what a peer shares. On another host, or in another container, there is nothing to open, and numbers travel.
+func (x *exchange) share(hello *wire.Frame) *wire.Segment {
+	if x.segment == nil || hello.Share == nil {
+		return nil
+	}
+	s, err := wire.OpenSegment(hello.Share)
+	if err != nil {
+		return nil
+	}
+	return s
 }
 
 // open opens the stream to a peer of higher rank and waits until it is accepted.
@@ -128,6 +148,12 @@ func (x *exchange) open(ctx context.Context, rank int) error {
 	case accepted.Chunk.Data != nil:
 		err = fmt.Errorf("trainer of rank %d at %s: %w: its first frame carries a chunk", rank, address, ErrRefused)
 	}
+	peer := x.share(&accepted)
+	if err == nil && peer != nil {
+		if err = stream.SendMsg(&wire.Frame{Position: x.position, Rank: uint32(x.peers.Rank), Opened: true}); err != nil {
+			err = lost(rank, address, err)
+		}
+	}
 	if err != nil {
 		if accepted.Chunk.Data != nil {
 			accepted.Chunk.Data.Release()
@@ -138,7 +164,9 @@ func (x *exchange) open(ctx context.Context, rank int) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.applied[rank] = accepted.Chunk.Iteration
-	x.links[rank] = &link{stream: stream, in: wire.Frame{Reply: true}, ended: make(chan struct{}), half: stream.CloseSend, cancel: drop}
+	l := &link{stream: stream, in: wire.Frame{Reply: true, Peer: peer}, ended: make(chan struct{}), half: stream.CloseSend, cancel: drop}
+	l.lends.Store(accepted.Opened)
+	x.links[rank] = l
 	return nil
 }
 
@@ -162,8 +190,9 @@ func (x *exchange) awaitLower(ctx context.Context) error {
 	return nil
 }
 
-// accept takes in a stream that a peer of lower rank opened.
-func (x *exchange) accept(rank int, applied uint32, stream wire.Stream) (*link, error) {
+// accept takes in a stream that a peer of lower rank opened with its hello.
+func (x *exchange) accept(first *wire.Frame, stream wire.Stream) (*link, error) {
+	rank := int(first.Rank)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
@@ -174,11 +203,13 @@ func (x *exchange) accept(rank int, applied uint32, stream wire.Stream) (*link, 
 	case x.links[rank] != nil:
 		return nil, fmt.Errorf("%w: a second stream from rank %d in generation %d", ErrRefused, rank, x.position.Generation)
 	}
-	if err := stream.SendMsg(x.hello(true)); err != nil {
+	peer, hello := x.share(first), x.hello(true)
+	hello.Opened = peer != nil
+	if err := stream.SendMsg(hello); err != nil {
 		return nil, err
 	}
-	l := &link{stream: stream, ended: make(chan struct{}), verdict: make(chan error, 1)}
-	x.links[rank], x.applied[rank] = l, applied
+	l := &link{stream: stream, in: wire.Frame{Peer: peer}, ended: make(chan struct{}), verdict: make(chan error, 1)}
+	x.links[rank], x.applied[rank] = l, first.Chunk.Iteration
 	close(x.arrived)
 	x.arrived = make(chan struct{})
 	return l, nil

@@ -17,13 +17,18 @@ type connector func(t *testing.T, n int) []Transport
 
 // Every Transport passes this suite.
 func TestTransports(t *testing.T) {
-	sockets := func(network func(t *testing.T, rank int) (string, string)) connector {
+	sockets := func(network func(t *testing.T, rank int) (string, string), alone ...int) connector {
 		return func(t *testing.T, n int) []Transport {
 			l, err := listen(n, func(rank int) (string, string) { return network(t, rank) })
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(l.stop)
+			for _, rank := range alone {
+				if rank < n {
+					l.servers[rank].alone = true
+				}
+			}
 			ts, err := l.connect(t.Context(), 1)
 			if err != nil {
 				t.Fatal(err)
@@ -31,12 +36,16 @@ func TestTransports(t *testing.T) {
 			return ts
 		}
 	}
+	tcp := func(*testing.T, int) (string, string) { return "tcp", "127.0.0.1:0" }
+	unix := func(t *testing.T, rank int) (string, string) {
+		return "unix", filepath.Join(t.TempDir(), fmt.Sprint(rank))
+	}
 	for name, connect := range map[string]connector{
-		"memory": func(t *testing.T, n int) []Transport { return memoryTransports(n, MemoryOptions{}) },
-		"tcp":    sockets(func(*testing.T, int) (string, string) { return "tcp", "127.0.0.1:0" }),
-		"unix": sockets(func(t *testing.T, rank int) (string, string) {
-			return "unix", filepath.Join(t.TempDir(), fmt.Sprint(rank))
-		}),
+		"memory":                     func(t *testing.T, n int) []Transport { return memoryTransports(n, MemoryOptions{}) },
+		"tcp":                        sockets(tcp, 0, 1, 2, 3),
+		"unix":                       sockets(unix, 0, 1, 2, 3),
+		"shared":                     sockets(unix),
+		"shared by some, beside tcp": sockets(tcp, 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Run("order", func(t *testing.T) { testOrder(t, connect) })
@@ -51,7 +60,19 @@ func TestTransports(t *testing.T) {
 
 // numbers is a chunk whose header and floats are a function of its index.
 func numbers(from, to, index, floats int) wire.Chunk {
-	c := wire.Chunk{Iteration: 3, Kind: ditherv1.ChunkKind_CHUNK_KIND_PARTIAL, Bucket: uint32(from), Index: uint32(index), First: uint32(to), End: uint32(to + 1), Data: wire.Get(floats)}
+	return numbersIn(wire.Get, from, to, index, floats)
+}
+
+// memoryOf is where a transport would have what it sends.
+func memoryOf(t Transport) func(int) *wire.Buffer {
+	if own, ok := t.(interface{ get(int) *wire.Buffer }); ok {
+		return own.get
+	}
+	return wire.Get
+}
+
+func numbersIn(get func(int) *wire.Buffer, from, to, index, floats int) wire.Chunk {
+	c := wire.Chunk{Iteration: 3, Kind: ditherv1.ChunkKind_CHUNK_KIND_PARTIAL, Bucket: uint32(from), Index: uint32(index), First: uint32(to), End: uint32(to + 1), Data: get(floats)}
 	for i := range c.Data.Writable() {
 		c.Data.Writable()[i] = float32(100*from + 10*to + index + i)
 	}
@@ -83,7 +104,8 @@ func testOrder(t *testing.T, connect connector) {
 		for index := range count {
 			want := numbers(from, to, index, sizes[(index+from)%len(sizes)])
 			if i%2 == 0 {
-				if err := ts[from].Send(to, want); err != nil {
+				want.Data.Release()
+				if err := ts[from].Send(to, numbersIn(memoryOf(ts[from]), from, to, index, sizes[(index+from)%len(sizes)])); err != nil {
 					return err
 				}
 			} else if got, err := ts[to].Recv(from); err != nil {
@@ -129,7 +151,7 @@ func testShared(t *testing.T, connect connector) {
 	const n = 4
 	before := wire.Outstanding()
 	ts := connect(t, n)
-	c := numbers(0, 0, 0, 3000)
+	c := numbersIn(memoryOf(ts[0]), 0, 0, 0, 3000)
 	c.Data.Retain(n - 2)
 	for to := 1; to < n; to++ {
 		if err := ts[0].Send(to, c); err != nil {
@@ -160,7 +182,7 @@ func testClose(t *testing.T, connect connector) {
 			switch i {
 			case 0:
 				for index := range 10 {
-					if err := ts[closer].Send(other, numbers(closer, other, index, 20_000)); err != nil {
+					if err := ts[closer].Send(other, numbersIn(memoryOf(ts[closer]), closer, other, index, 20_000)); err != nil {
 						return err
 					}
 				}

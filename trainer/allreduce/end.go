@@ -6,6 +6,7 @@ import "fmt"
 func (r *Reducer) Abort(err error) {
 	r.fail(fmt.Errorf("all-reduce aborted: %w", err))
 	r.goroutines.Wait()
+	r.drop()
 }
 
 // Close ends the reducer in good order: what peers still need of this trainer is sent. With collectives that nobody waited for, it is Abort(ErrClosed).
@@ -23,10 +24,19 @@ func (r *Reducer) Close() {
 		r.transport.Close(nil)
 	}
 	r.goroutines.Wait()
+	r.drop()
+}
+
+// drop gives up every buffer that is still held, once no goroutine of the reducer is left.
+func (r *Reducer) drop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil {
 		r.err = ErrClosed
+	}
+	for id, a := range r.chunks {
+		a.release()
+		delete(r.chunks, id)
 	}
 }
 
@@ -60,7 +70,7 @@ func (r *Reducer) lose(err error) {
 	}
 }
 
-// fail ends the reducer. The first failure is the one that counts. Buffers that are held are left to the garbage collector.
+// fail ends the reducer. The first failure is the one that counts.
 func (r *Reducer) fail(err error) {
 	r.mu.Lock()
 	first := r.err == nil

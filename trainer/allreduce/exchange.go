@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -21,7 +22,8 @@ const closeTimeout = 5 * time.Second
 type exchange struct {
 	position wire.Position
 	peers    Peers
-	links    []*link // by rank; nil: oneself, or in Connect one that is not there yet
+	links    []*link       // by rank; nil: oneself, or in Connect one that is not there yet
+	segment  *wire.Segment // this trainer's numbers, for peers on this host; nil: none
 
 	mu      sync.Mutex
 	applied []uint32      // by rank: the last iteration applied, as its link's first frame says
@@ -37,6 +39,7 @@ type link struct {
 	out, in         wire.Frame // reused; of the goroutines in Send and Recv
 	sending, taking turn
 	ended           chan struct{} // closed when Recv has come to the stream's end
+	lends           atomic.Bool   // the peer has opened this trainer's segment
 
 	// Of the side that opened it:
 	half   func() error // says that nothing more will be sent
@@ -44,6 +47,9 @@ type link struct {
 	// Of the other:
 	verdict chan error // what the handler of the stream will return
 }
+
+// get gives memory for what is to be sent: the peers on this host read it there.
+func (x *exchange) get(floats int) *wire.Buffer { return x.segment.Get(floats) }
 
 func (x *exchange) Address(rank int) string { return x.peers.Addresses[rank] }
 
@@ -53,6 +59,9 @@ func (x *exchange) Send(to int, c wire.Chunk) error {
 	l.sending.take("Send", x.peers.Rank)
 	defer l.sending.leave()
 	l.out = wire.Frame{Position: x.position, Reply: l.verdict != nil, Rank: uint32(x.peers.Rank), Chunk: c}
+	if l.lends.Load() {
+		l.out.Lend = x.segment
+	}
 	err := x.closedError()
 	if err == nil {
 		err = l.stream.SendMsg(&l.out)
@@ -75,6 +84,10 @@ func (x *exchange) Recv(from int) (wire.Chunk, error) {
 	if closed(l.ended) {
 		return wire.Chunk{}, x.failure(from, errors.New("its stream has ended"))
 	}
+	return x.receive(from, l)
+}
+
+func (x *exchange) receive(from int, l *link) (wire.Chunk, error) {
 	if err := l.stream.RecvMsg(&l.in); err != nil {
 		close(l.ended)
 		if !errors.Is(err, io.EOF) {
@@ -92,6 +105,8 @@ func (x *exchange) Recv(from int) (wire.Chunk, error) {
 		return x.reject(from, c, misplaced(l.in.Position, x.position))
 	case !l.in.Reply && l.in.Rank != uint32(from):
 		return x.reject(from, c, fmt.Errorf("%w: a frame of rank %d on the stream of rank %d", ErrRefused, l.in.Rank, from))
+	case c.Data == nil && l.in.Opened && !l.lends.Swap(true):
+		return x.receive(from, l)
 	case c.Data == nil:
 		return x.reject(from, c, fmt.Errorf("%w: a frame without a chunk", ErrRefused))
 	}
@@ -140,6 +155,7 @@ func (x *exchange) Close(cause error) {
 	}
 	links := append([]*link(nil), x.links...)
 	x.mu.Unlock()
+	x.segment.Close()
 	if cause == nil && begun {
 		return
 	}

@@ -117,7 +117,7 @@ func (l *lane) receive() {
 	}
 }
 
-// deliver sorts a chunk from a peer.
+// deliver sorts a chunk from a peer, and takes over its reference.
 func (r *Reducer) deliver(from int, c wire.Chunk) error {
 	owner := r.owner(c.Index)
 	if r.stale {
@@ -132,6 +132,7 @@ func (r *Reducer) deliver(from int, c wire.Chunk) error {
 	case c.Kind == ditherv1.ChunkKind_CHUNK_KIND_SUM && owner == from:
 		return r.finish(from, c)
 	}
+	c.Data.Release()
 	return r.refuse(from, "%v of %v, whose owner is rank %d, came to rank %d", c.Kind, chunkID{c.Iteration, c.Bucket, c.Index}, owner, r.group.Rank)
 }
 
@@ -170,8 +171,7 @@ func (r *Reducer) partialsOf(b *bucket, iteration uint32) error {
 			if !r.room(owner) {
 				return nil
 			}
-			data := wire.Get(min(r.chunkFloats, floats-at))
-			r.adder.sum(data.Writable(), b.shards[s.First-own.First:s.End-own.First], at)
+			data := r.subtree(b.shards[s.First-own.First:s.End-own.First], at, min(r.chunkFloats, floats-at), owner)
 			c := wire.Chunk{Iteration: iteration, Kind: ditherv1.ChunkKind_CHUNK_KIND_PARTIAL, Bucket: id, Index: index, First: uint32(s.First), End: uint32(s.End), Data: data}
 			if owner != r.group.Rank {
 				r.mu.Lock()
@@ -183,6 +183,17 @@ func (r *Reducer) partialsOf(b *bucket, iteration uint32) error {
 		}
 	}
 	return nil
+}
+
+// subtree is the sum over a subtree's shards of the elements [from, from+floats), for a chunk's owner. What stays here and is a single shard is not even copied: the shard is left alone until
+// Wait returns, and by then it was read.
+func (r *Reducer) subtree(shards [][]float32, from, floats, owner int) *wire.Buffer {
+	if len(shards) == 1 && owner == r.group.Rank {
+		return wire.Borrow(shards[0][from : from+floats : from+floats])
+	}
+	data := r.get(floats)
+	r.adder.sum(data.Writable(), shards, from)
+	return data
 }
 
 // room waits until a partial can be posted to a rank, and says whether the reducer goes on.

@@ -1,6 +1,7 @@
 package allreduce
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -12,19 +13,20 @@ type memoryLink struct {
 	network *MemoryNetwork
 	number  int           // distinct for every link
 	delay   time.Duration // see MemoryOptions.Delay
-	queue   []memoryFrame // on their way, in order
+	queue   []memoryFrame // on their way, as they arrive: one generation's in order, but an old one's may come after a new one's
 	chunks  int           // of them that are chunks. Invariant: chunks <= MemoryOptions.Queue
 	moved   sync.Cond     // something about the link has changed
 	cut     bool
 	refused int
-	last    time.Time   // when the frame sent last arrives
+	newest  uint64      // generation of the frame sent last,
+	last    time.Time   // and when that arrives
 	timer   *time.Timer // wakes the receiver when the first frame is there
 }
 
 // memoryFrame is a chunk, a hello or an end.
 type memoryFrame struct {
 	generation uint64
-	due        time.Time  // when it arrives; zero: now
+	due        time.Time  // when it arrives
 	chunk      wire.Chunk // Data nil: none
 	hello      *uint32    // the last iteration that the sender applied
 	end        *memoryEnd
@@ -49,21 +51,30 @@ func (n *MemoryNetwork) link(from, to string) *memoryLink {
 
 // push sends a frame on its way, which takes a part of the link's delay.
 func (l *memoryLink) push(f memoryFrame, part float64) {
-	if l.delay > 0 {
-		f.due = l.arrival(time.Duration(part * float64(l.delay)))
+	if l.newest != f.generation {
+		l.newest, l.last = f.generation, time.Time{}
 	}
+	f.due = l.arrival(time.Duration(part * float64(l.delay)))
 	if f.chunk.Data != nil {
 		l.chunks++
 	}
-	l.queue = append(l.queue, f)
+	at := len(l.queue)
+	for at > 0 && l.queue[at-1].due.After(f.due) {
+		at--
+	}
+	l.queue = slices.Insert(l.queue, at, f)
 	l.moved.Broadcast()
 }
 
-// arrival is when a frame that travels for a time arrives: after those before it, and at no other link's moment.
+// arrival is when a frame that travels for a time arrives: after those of its generation before it, and if it travels at all at no other link's moment.
 func (l *memoryLink) arrival(travel time.Duration) time.Time {
 	due := time.Now().Add(travel)
 	if due.Before(l.last) {
 		due = l.last
+	}
+	if l.delay == 0 {
+		l.last = due
+		return due
 	}
 	const step = maxMemoryNodes * maxMemoryNodes
 	due = due.Add(time.Duration(step - due.UnixNano()%step + int64(l.number)))
@@ -75,9 +86,7 @@ func (l *memoryLink) arrival(travel time.Duration) time.Time {
 func (l *memoryLink) restamp() {
 	l.last = time.Time{}
 	for i := range l.queue {
-		if l.delay > 0 {
-			l.queue[i].due = l.arrival(0)
-		}
+		l.queue[i].due = l.arrival(0)
 	}
 }
 
@@ -87,9 +96,6 @@ func (l *memoryLink) head(at *MemoryNode) (f memoryFrame, ok bool) {
 		return memoryFrame{}, false
 	}
 	f = l.queue[0]
-	if f.due.IsZero() {
-		return f, true
-	}
 	wait := time.Until(f.due)
 	if wait <= 0 {
 		return f, true

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce/wire"
 )
 
@@ -16,9 +15,10 @@ type Reducer struct {
 	transport   Transport // nil for one trainer alone
 	chunkFloats int
 	silence     time.Duration
-	stale       bool          // the mutant AcceptStale
-	over        chan struct{} // closed when the reducer failed, or closed and all was sent
-	subtrees    []Range       // this trainer's
+	stale       bool                          // the mutant AcceptStale
+	get         func(floats int) *wire.Buffer // memory for what may be sent
+	over        chan struct{}                 // closed when the reducer failed, or closed and all was sent
+	subtrees    []Range                       // this trainer's
 	tree        tree
 	adder       adder // the worker's
 	goroutines  sync.WaitGroup
@@ -32,6 +32,7 @@ type Reducer struct {
 	current         *bucket   // what the worker reads now
 	chunks          map[chunkID]*assembly
 	lanes           []*lane // by rank; nil: one's own
+	adding          int     // sums that are being added up, without mu
 	departed        []bool  // by rank: the peer has closed in good order
 	err             error   // the first failure: final
 	closing, sent   bool    // Close has begun; and all that was posted has been sent
@@ -68,6 +69,10 @@ func New(g Group, t Transport, o Options) *Reducer {
 	r := &Reducer{
 		group: g, transport: t, chunkFloats: o.ChunkFloats, silence: o.Silence, stale: mutated(AcceptStale), over: make(chan struct{}), subtrees: Subtrees(g.Ranges[g.Rank], shards), tree: newTree(g.Ranges), adder: newAdder(shards),
 		started: map[uint32]*bucket{}, chunks: map[chunkID]*assembly{}, lanes: make([]*lane, len(g.Ranges)), departed: make([]bool, len(g.Ranges)),
+	}
+	r.get = wire.Get
+	if own, ok := t.(interface{ get(int) *wire.Buffer }); ok {
+		r.get = own.get
 	}
 	if mutated(SumOverTrainers) {
 		r.subtrees, r.tree = []Range{g.Ranges[g.Rank]}, trainerTree(g.Ranges)
@@ -166,7 +171,7 @@ func (r *Reducer) Wait(id uint32, sum []float32) error {
 		}
 	}
 	if r.err != nil {
-		for r.current != nil && r.current == b { // the worker still reads the shards
+		for r.adding > 0 || r.current != nil && r.current == b { // the shards are still read
 			r.progress.Wait()
 		}
 		return r.err
@@ -224,76 +229,6 @@ func (r *Reducer) assembly(id chunkID) *assembly {
 		r.chunks[id] = a
 	}
 	return a
-}
-
-// gather puts a partial sum from a trainer, oneself or a peer, into its chunk's assembly. When that makes the sum whole, it goes to everyone.
-func (r *Reducer) gather(from int, c wire.Chunk) error {
-	shards, data := Range{int(c.First), int(c.End)}, c.Data
-	id := chunkID{c.Iteration, c.Bucket, c.Index}
-	at, ok := r.tree.leaves[shards]
-	if !ok || r.tree.nodes[at].rank != from {
-		return r.refuse(from, "shards %v of %v are none of its subtrees %v", shards, id, Subtrees(r.group.Ranges[from], r.tree.nodes[0].shards.End))
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.admit(id); err != nil {
-		return err
-	}
-	a := r.assembly(id)
-	if a.seen[at] && r.stale {
-		data.Release()
-		return nil
-	} else if a.seen[at] {
-		return r.refuse(from, "shards %v of %v came twice", shards, id)
-	}
-	a.seen[at] = true
-	for {
-		left, right, parent := a.put(&r.tree, at, data)
-		if left == nil {
-			break
-		}
-		if left.Len() != right.Len() {
-			return r.refuse(from, "%v has %d floats on one trainer and %d on another", id, left.Len(), right.Len())
-		}
-		r.mu.Unlock()
-		add(left.Writable(), right.Floats())
-		right.Release()
-		r.mu.Lock()
-		at, data = parent, left
-	}
-	if a.sum == nil {
-		return nil
-	}
-	if peers := len(r.lanes) - 1; peers > 0 {
-		a.sum.Retain(peers)
-		for _, l := range r.lanes {
-			if l != nil {
-				l.post(wire.Chunk{Iteration: id.iteration, Kind: ditherv1.ChunkKind_CHUNK_KIND_SUM, Bucket: id.bucket, Index: id.index, Data: a.sum})
-			}
-		}
-	}
-	r.progress.Broadcast()
-	return nil
-}
-
-// finish takes a whole sum from its owner.
-func (r *Reducer) finish(from int, c wire.Chunk) error {
-	id := chunkID{c.Iteration, c.Bucket, c.Index}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.admit(id); err != nil {
-		return err
-	}
-	a := r.assembly(id)
-	if a.sum != nil && r.stale {
-		c.Data.Release()
-		return nil
-	} else if a.sum != nil {
-		return r.refuse(from, "the sum of %v came twice", id)
-	}
-	a.sum = c.Data
-	r.progress.Broadcast()
-	return nil
 }
 
 // admit refuses a chunk of an iteration that is over, or that no peer can have reached. It holds r.mu.

@@ -46,6 +46,7 @@ func ServerOptions() []grpc.ServerOption {
 // of ditherv1.TrainerServiceServer; a type that embeds UnimplementedTrainerServiceServer beside it must forward Exchange by hand.
 type Server struct {
 	run, specSHA256 string
+	alone           bool // shares no memory with peers on this host
 
 	mu      sync.Mutex
 	newest  *exchange
@@ -75,7 +76,7 @@ func (s *Server) Exchange(stream ditherv1.TrainerService_ExchangeServer) error {
 	if err != nil {
 		return grpcError(err)
 	}
-	l, err := x.accept(int(first.Rank), first.Chunk.Iteration, w)
+	l, err := x.accept(&first, w)
 	if err != nil {
 		return grpcError(err)
 	}

@@ -32,33 +32,30 @@ func fold(dst []float32, shards [][]float32, from int, scratch []float32) {
 	case 1:
 		copy(dst, shards[0][from:])
 	case 2:
-		x, y := shards[0][from:][:len(dst)], shards[1][from:][:len(dst)]
-		for i := range dst {
-			dst[i] = x[i] + y[i]
-		}
+		add(dst, shards[0][from:], shards[1][from:])
 	default:
 		middle := kernel.Split(0, len(shards))
 		fold(dst, shards[:middle], from, scratch)
 		if right := shards[middle:]; len(right) == 1 {
-			add(dst, right[0][from:])
+			add(dst, dst, right[0][from:])
 		} else {
 			fold(scratch[:len(dst)], right, from, scratch[sumBlock:])
-			add(dst, scratch)
+			add(dst, dst, scratch)
 		}
 	}
 }
 
-// add is dst += src over dst's length.
-func add(dst, src []float32) {
-	src = src[:len(dst)]
-	for len(dst) >= 4 && len(src) >= 4 {
-		dst[0] += src[0]
-		dst[1] += src[1]
-		dst[2] += src[2]
-		dst[3] += src[3]
-		dst, src = dst[4:], src[4:]
+// add is dst = x + y over dst's length; dst may be either.
+func add(dst, x, y []float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	for len(dst) >= 4 && len(x) >= 4 && len(y) >= 4 {
+		dst[0] = x[0] + y[0]
+		dst[1] = x[1] + y[1]
+		dst[2] = x[2] + y[2]
+		dst[3] = x[3] + y[3]
+		dst, x, y = dst[4:], x[4:], y[4:]
 	}
 	for i := range dst {
-		dst[i] += src[i]
+		dst[i] = x[i] + y[i]
 	}
 }

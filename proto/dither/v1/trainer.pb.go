@@ -165,7 +165,11 @@ type Chunk struct {
 	// One past the last shard of the subtree.
 	EndShard uint32 `protobuf:"varint,5,opt,name=end_shard,json=endShard,proto3" json:"end_shard,omitempty"`
 	// The numbers: float32, little-endian.
-	Data          []byte `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
+	Data []byte `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
+	// Or where they lie: a slot of the sender's segment, counted from 1. They are the receiver's to read until it gives the slot back.
+	Slot uint32 `protobuf:"varint,7,opt,name=slot,proto3" json:"slot,omitempty"`
+	// How many numbers lie there.
+	Floats        uint32 `protobuf:"varint,8,opt,name=floats,proto3" json:"floats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -242,6 +246,94 @@ func (x *Chunk) GetData() []byte {
 	return nil
 }
 
+func (x *Chunk) GetSlot() uint32 {
+	if x != nil {
+		return x.Slot
+	}
+	return 0
+}
+
+func (x *Chunk) GetFloats() uint32 {
+	if x != nil {
+		return x.Floats
+	}
+	return 0
+}
+
+// Segment is memory of the sender's that a peer on the same host may open, so that numbers need not travel: a page of counters, one uint32 a slot and in the host's order, and then the slots. The
+// sender counts up for each chunk that it sends of a slot, and the receiver down when it is done with that.
+type Segment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where it can be opened, on the same host and in the same container.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// Its first bytes: what is opened under the path, and does not begin so, is something else.
+	Token []byte `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// How many slots it has.
+	Slots uint32 `protobuf:"varint,3,opt,name=slots,proto3" json:"slots,omitempty"`
+	// How long each of them is.
+	SlotBytes     uint32 `protobuf:"varint,4,opt,name=slot_bytes,json=slotBytes,proto3" json:"slot_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Segment) Reset() {
+	*x = Segment{}
+	mi := &file_dither_v1_trainer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Segment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Segment) ProtoMessage() {}
+
+func (x *Segment) ProtoReflect() protoreflect.Message {
+	mi := &file_dither_v1_trainer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Segment.ProtoReflect.Descriptor instead.
+func (*Segment) Descriptor() ([]byte, []int) {
+	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Segment) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Segment) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+func (x *Segment) GetSlots() uint32 {
+	if x != nil {
+		return x.Slots
+	}
+	return 0
+}
+
+func (x *Segment) GetSlotBytes() uint32 {
+	if x != nil {
+		return x.SlotBytes
+	}
+	return 0
+}
+
 // ExchangeRequest is one frame from the trainer that opened the stream. The first names its sender and carries no chunk.
 type ExchangeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -250,14 +342,18 @@ type ExchangeRequest struct {
 	// Rank of the sender in the generation.
 	Rank uint32 `protobuf:"varint,2,opt,name=rank,proto3" json:"rank,omitempty"`
 	// The numbers; unset in the first frame.
-	Chunk         *Chunk `protobuf:"bytes,3,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	Chunk *Chunk `protobuf:"bytes,3,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	// In the first frame, what its sender shares, if it does.
+	Segment *Segment `protobuf:"bytes,4,opt,name=segment,proto3" json:"segment,omitempty"`
+	// In a frame without a chunk: the sender has opened the other's segment.
+	Opened        bool `protobuf:"varint,5,opt,name=opened,proto3" json:"opened,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExchangeRequest) Reset() {
 	*x = ExchangeRequest{}
-	mi := &file_dither_v1_trainer_proto_msgTypes[2]
+	mi := &file_dither_v1_trainer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -269,7 +365,7 @@ func (x *ExchangeRequest) String() string {
 func (*ExchangeRequest) ProtoMessage() {}
 
 func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_trainer_proto_msgTypes[2]
+	mi := &file_dither_v1_trainer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -282,7 +378,7 @@ func (x *ExchangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeRequest.ProtoReflect.Descriptor instead.
 func (*ExchangeRequest) Descriptor() ([]byte, []int) {
-	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{2}
+	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ExchangeRequest) GetPosition() *Position {
@@ -306,20 +402,38 @@ func (x *ExchangeRequest) GetChunk() *Chunk {
 	return nil
 }
 
+func (x *ExchangeRequest) GetSegment() *Segment {
+	if x != nil {
+		return x.Segment
+	}
+	return nil
+}
+
+func (x *ExchangeRequest) GetOpened() bool {
+	if x != nil {
+		return x.Opened
+	}
+	return false
+}
+
 // ExchangeResponse is one frame to the trainer that opened the stream.
 type ExchangeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where it belongs.
 	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
 	// The numbers; unset in the first frame, which says that the stream is accepted.
-	Chunk         *Chunk `protobuf:"bytes,2,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	Chunk *Chunk `protobuf:"bytes,2,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	// In the first frame, what its sender shares, if it does.
+	Segment *Segment `protobuf:"bytes,3,opt,name=segment,proto3" json:"segment,omitempty"`
+	// In the first frame: the sender has opened the other's segment.
+	Opened        bool `protobuf:"varint,4,opt,name=opened,proto3" json:"opened,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExchangeResponse) Reset() {
 	*x = ExchangeResponse{}
-	mi := &file_dither_v1_trainer_proto_msgTypes[3]
+	mi := &file_dither_v1_trainer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -331,7 +445,7 @@ func (x *ExchangeResponse) String() string {
 func (*ExchangeResponse) ProtoMessage() {}
 
 func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_trainer_proto_msgTypes[3]
+	mi := &file_dither_v1_trainer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -344,7 +458,7 @@ func (x *ExchangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExchangeResponse.ProtoReflect.Descriptor instead.
 func (*ExchangeResponse) Descriptor() ([]byte, []int) {
-	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{3}
+	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ExchangeResponse) GetPosition() *Position {
@@ -359,6 +473,20 @@ func (x *ExchangeResponse) GetChunk() *Chunk {
 		return x.Chunk
 	}
 	return nil
+}
+
+func (x *ExchangeResponse) GetSegment() *Segment {
+	if x != nil {
+		return x.Segment
+	}
+	return nil
+}
+
+func (x *ExchangeResponse) GetOpened() bool {
+	if x != nil {
+		return x.Opened
+	}
+	return false
 }
 
 // FetchStateRequest asks for the state of a trainer.
@@ -376,7 +504,7 @@ type FetchStateRequest struct {
 
 func (x *FetchStateRequest) Reset() {
 	*x = FetchStateRequest{}
-	mi := &file_dither_v1_trainer_proto_msgTypes[4]
+	mi := &file_dither_v1_trainer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +516,7 @@ func (x *FetchStateRequest) String() string {
 func (*FetchStateRequest) ProtoMessage() {}
 
 func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_trainer_proto_msgTypes[4]
+	mi := &file_dither_v1_trainer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +529,7 @@ func (x *FetchStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateRequest.ProtoReflect.Descriptor instead.
 func (*FetchStateRequest) Descriptor() ([]byte, []int) {
-	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{4}
+	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FetchStateRequest) GetPosition() *Position {
@@ -446,7 +574,7 @@ type FetchStateResponse struct {
 
 func (x *FetchStateResponse) Reset() {
 	*x = FetchStateResponse{}
-	mi := &file_dither_v1_trainer_proto_msgTypes[5]
+	mi := &file_dither_v1_trainer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -458,7 +586,7 @@ func (x *FetchStateResponse) String() string {
 func (*FetchStateResponse) ProtoMessage() {}
 
 func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_trainer_proto_msgTypes[5]
+	mi := &file_dither_v1_trainer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -471,7 +599,7 @@ func (x *FetchStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchStateResponse.ProtoReflect.Descriptor instead.
 func (*FetchStateResponse) Descriptor() ([]byte, []int) {
-	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{5}
+	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *FetchStateResponse) GetIteration() uint32 {
@@ -527,7 +655,7 @@ type FollowUpdatesRequest struct {
 
 func (x *FollowUpdatesRequest) Reset() {
 	*x = FollowUpdatesRequest{}
-	mi := &file_dither_v1_trainer_proto_msgTypes[6]
+	mi := &file_dither_v1_trainer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +667,7 @@ func (x *FollowUpdatesRequest) String() string {
 func (*FollowUpdatesRequest) ProtoMessage() {}
 
 func (x *FollowUpdatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_trainer_proto_msgTypes[6]
+	mi := &file_dither_v1_trainer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +680,7 @@ func (x *FollowUpdatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowUpdatesRequest.ProtoReflect.Descriptor instead.
 func (*FollowUpdatesRequest) Descriptor() ([]byte, []int) {
-	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{6}
+	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FollowUpdatesRequest) GetPosition() *Position {
@@ -581,7 +709,7 @@ type FollowUpdatesResponse struct {
 
 func (x *FollowUpdatesResponse) Reset() {
 	*x = FollowUpdatesResponse{}
-	mi := &file_dither_v1_trainer_proto_msgTypes[7]
+	mi := &file_dither_v1_trainer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +721,7 @@ func (x *FollowUpdatesResponse) String() string {
 func (*FollowUpdatesResponse) ProtoMessage() {}
 
 func (x *FollowUpdatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dither_v1_trainer_proto_msgTypes[7]
+	mi := &file_dither_v1_trainer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +734,7 @@ func (x *FollowUpdatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowUpdatesResponse.ProtoReflect.Descriptor instead.
 func (*FollowUpdatesResponse) Descriptor() ([]byte, []int) {
-	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{7}
+	return file_dither_v1_trainer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *FollowUpdatesResponse) GetIteration() uint32 {
@@ -656,7 +784,7 @@ const file_dither_v1_trainer_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x03 \x01(\x04R\n" +
 	"generation\x12\x1c\n" +
-	"\titeration\x18\x04 \x01(\rR\titeration\"\xb1\x01\n" +
+	"\titeration\x18\x04 \x01(\rR\titeration\"\xdd\x01\n" +
 	"\x05Chunk\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.dither.v1.ChunkKindR\x04kind\x12\x16\n" +
 	"\x06bucket\x18\x02 \x01(\rR\x06bucket\x12\x14\n" +
@@ -664,14 +792,26 @@ const file_dither_v1_trainer_proto_rawDesc = "" +
 	"\vfirst_shard\x18\x04 \x01(\rR\n" +
 	"firstShard\x12\x1b\n" +
 	"\tend_shard\x18\x05 \x01(\rR\bendShard\x12\x12\n" +
-	"\x04data\x18\x06 \x01(\fR\x04data\"~\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\x12\x12\n" +
+	"\x04slot\x18\a \x01(\rR\x04slot\x12\x16\n" +
+	"\x06floats\x18\b \x01(\rR\x06floats\"h\n" +
+	"\aSegment\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\fR\x05token\x12\x14\n" +
+	"\x05slots\x18\x03 \x01(\rR\x05slots\x12\x1d\n" +
+	"\n" +
+	"slot_bytes\x18\x04 \x01(\rR\tslotBytes\"\xc4\x01\n" +
 	"\x0fExchangeRequest\x12/\n" +
 	"\bposition\x18\x01 \x01(\v2\x13.dither.v1.PositionR\bposition\x12\x12\n" +
 	"\x04rank\x18\x02 \x01(\rR\x04rank\x12&\n" +
-	"\x05chunk\x18\x03 \x01(\v2\x10.dither.v1.ChunkR\x05chunk\"k\n" +
+	"\x05chunk\x18\x03 \x01(\v2\x10.dither.v1.ChunkR\x05chunk\x12,\n" +
+	"\asegment\x18\x04 \x01(\v2\x12.dither.v1.SegmentR\asegment\x12\x16\n" +
+	"\x06opened\x18\x05 \x01(\bR\x06opened\"\xb1\x01\n" +
 	"\x10ExchangeResponse\x12/\n" +
 	"\bposition\x18\x01 \x01(\v2\x13.dither.v1.PositionR\bposition\x12&\n" +
-	"\x05chunk\x18\x02 \x01(\v2\x10.dither.v1.ChunkR\x05chunk\"t\n" +
+	"\x05chunk\x18\x02 \x01(\v2\x10.dither.v1.ChunkR\x05chunk\x12,\n" +
+	"\asegment\x18\x03 \x01(\v2\x12.dither.v1.SegmentR\asegment\x12\x16\n" +
+	"\x06opened\x18\x04 \x01(\bR\x06opened\"t\n" +
 	"\x11FetchStateRequest\x12/\n" +
 	"\bposition\x18\x01 \x01(\v2\x13.dither.v1.PositionR\bposition\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x16\n" +
@@ -718,37 +858,40 @@ func file_dither_v1_trainer_proto_rawDescGZIP() []byte {
 }
 
 var file_dither_v1_trainer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_dither_v1_trainer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_dither_v1_trainer_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_dither_v1_trainer_proto_goTypes = []any{
 	(ChunkKind)(0),                // 0: dither.v1.ChunkKind
 	(*Position)(nil),              // 1: dither.v1.Position
 	(*Chunk)(nil),                 // 2: dither.v1.Chunk
-	(*ExchangeRequest)(nil),       // 3: dither.v1.ExchangeRequest
-	(*ExchangeResponse)(nil),      // 4: dither.v1.ExchangeResponse
-	(*FetchStateRequest)(nil),     // 5: dither.v1.FetchStateRequest
-	(*FetchStateResponse)(nil),    // 6: dither.v1.FetchStateResponse
-	(*FollowUpdatesRequest)(nil),  // 7: dither.v1.FollowUpdatesRequest
-	(*FollowUpdatesResponse)(nil), // 8: dither.v1.FollowUpdatesResponse
+	(*Segment)(nil),               // 3: dither.v1.Segment
+	(*ExchangeRequest)(nil),       // 4: dither.v1.ExchangeRequest
+	(*ExchangeResponse)(nil),      // 5: dither.v1.ExchangeResponse
+	(*FetchStateRequest)(nil),     // 6: dither.v1.FetchStateRequest
+	(*FetchStateResponse)(nil),    // 7: dither.v1.FetchStateResponse
+	(*FollowUpdatesRequest)(nil),  // 8: dither.v1.FollowUpdatesRequest
+	(*FollowUpdatesResponse)(nil), // 9: dither.v1.FollowUpdatesResponse
 }
 var file_dither_v1_trainer_proto_depIdxs = []int32{
 	0,  // 0: dither.v1.Chunk.kind:type_name -> dither.v1.ChunkKind
 	1,  // 1: dither.v1.ExchangeRequest.position:type_name -> dither.v1.Position
 	2,  // 2: dither.v1.ExchangeRequest.chunk:type_name -> dither.v1.Chunk
-	1,  // 3: dither.v1.ExchangeResponse.position:type_name -> dither.v1.Position
-	2,  // 4: dither.v1.ExchangeResponse.chunk:type_name -> dither.v1.Chunk
-	1,  // 5: dither.v1.FetchStateRequest.position:type_name -> dither.v1.Position
-	1,  // 6: dither.v1.FollowUpdatesRequest.position:type_name -> dither.v1.Position
-	3,  // 7: dither.v1.TrainerService.Exchange:input_type -> dither.v1.ExchangeRequest
-	5,  // 8: dither.v1.TrainerService.FetchState:input_type -> dither.v1.FetchStateRequest
-	7,  // 9: dither.v1.TrainerService.FollowUpdates:input_type -> dither.v1.FollowUpdatesRequest
-	4,  // 10: dither.v1.TrainerService.Exchange:output_type -> dither.v1.ExchangeResponse
-	6,  // 11: dither.v1.TrainerService.FetchState:output_type -> dither.v1.FetchStateResponse
-	8,  // 12: dither.v1.TrainerService.FollowUpdates:output_type -> dither.v1.FollowUpdatesResponse
-	10, // [10:13] is the sub-list for method output_type
-	7,  // [7:10] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	3,  // 3: dither.v1.ExchangeRequest.segment:type_name -> dither.v1.Segment
+	1,  // 4: dither.v1.ExchangeResponse.position:type_name -> dither.v1.Position
+	2,  // 5: dither.v1.ExchangeResponse.chunk:type_name -> dither.v1.Chunk
+	3,  // 6: dither.v1.ExchangeResponse.segment:type_name -> dither.v1.Segment
+	1,  // 7: dither.v1.FetchStateRequest.position:type_name -> dither.v1.Position
+	1,  // 8: dither.v1.FollowUpdatesRequest.position:type_name -> dither.v1.Position
+	4,  // 9: dither.v1.TrainerService.Exchange:input_type -> dither.v1.ExchangeRequest
+	6,  // 10: dither.v1.TrainerService.FetchState:input_type -> dither.v1.FetchStateRequest
+	8,  // 11: dither.v1.TrainerService.FollowUpdates:input_type -> dither.v1.FollowUpdatesRequest
+	5,  // 12: dither.v1.TrainerService.Exchange:output_type -> dither.v1.ExchangeResponse
+	7,  // 13: dither.v1.TrainerService.FetchState:output_type -> dither.v1.FetchStateResponse
+	9,  // 14: dither.v1.TrainerService.FollowUpdates:output_type -> dither.v1.FollowUpdatesResponse
+	12, // [12:15] is the sub-list for method output_type
+	9,  // [9:12] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_dither_v1_trainer_proto_init() }
@@ -762,7 +905,7 @@ func file_dither_v1_trainer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dither_v1_trainer_proto_rawDesc), len(file_dither_v1_trainer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -14,12 +14,17 @@ import (
 // minFloats is the least that a buffer's memory holds: gRPC tells when it is done with a buffer only if that is larger than 1 KiB.
 const minFloats = 512
 
-// Buffer is a pooled piece of memory for float32s. Its references are counted: whoever holds one releases it once, and the last release gives the memory
+// Buffer is a piece of memory for float32s, from a pool, from a segment that is shared with other processes, or borrowed. Its references are counted: whoever holds one releases it once, and the last release gives the memory
 // back to the pool. Use after that, and one release too many, panic.
 type Buffer struct {
 	refs   atomic.Int32
 	memory []float32 // a power of two of them, at least minFloats
 	bytes  []byte    // the same memory, its first 4*Len() bytes
+
+	// Of one whose memory is not the pool's:
+	segment *Segment // where it lies; nil: it is borrowed
+	slot    int
+	fixed   bool // not to be written: a peer's or borrowed
 }
 
 var (
@@ -56,8 +61,14 @@ func (b *Buffer) Floats() []float32 {
 	return b.memory[:b.Len()]
 }
 
+// Fixed says that the buffer's numbers are not ours to change, whoever holds it.
+func (b *Buffer) Fixed() bool { return b.fixed }
+
 // Writable are the buffer's numbers for its only holder, who may change them.
 func (b *Buffer) Writable() []float32 {
+	if b.fixed {
+		panic("allreduce: write to a buffer that is a peer's or borrowed")
+	}
 	if n := b.refs.Load(); n != 1 {
 		panic(fmt.Sprintf("allreduce: write to a buffer with %d references", n))
 	}
@@ -78,6 +89,14 @@ func (b *Buffer) Release() {
 		panic("allreduce: release of a buffer that nobody holds")
 	case refs == 0:
 		outstanding.Add(-1)
+		if b.segment != nil {
+			b.segment.release(b)
+		}
+		if b.fixed || b.segment != nil {
+			b.memory, b.bytes, b.segment, b.fixed = nil, nil, nil, false
+			loose.Put(b)
+			return
+		}
 		pools[bits.Len(uint(len(b.memory)-1))].Put(b)
 	}
 }

@@ -34,6 +34,12 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	h := headers.Get().(*header)
 	h.bytes = f.appendHeader(h.bytes[:0])
 	data := f.Chunk.Data
+	if data != nil && f.lends() { // the reference is the receiver's from now on
+		f.Lend.counts[data.slot].Add(1)
+		f.Chunk.Data = nil
+		data.Release()
+		return mem.BufferSlice{mem.NewBuffer(&h.bytes, h)}, nil
+	}
 	if data == nil || data.Len() == 0 {
 		f.Chunk.Data = nil
 		if data != nil {

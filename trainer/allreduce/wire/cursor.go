@@ -30,7 +30,7 @@ func (c *cursor) tag(end int) (protowire.Number, protowire.Type, error) {
 		return 0, 0, err
 	}
 	field, kind := protowire.DecodeTag(v)
-	if field < protowire.MinValidNumber {
+	if field < protowire.MinValidNumber || field > protowire.MaxValidNumber {
 		return 0, 0, fmt.Errorf("%w: field number %d", ErrMalformed, field)
 	}
 	return field, kind, nil
@@ -122,10 +122,10 @@ func (c *cursor) skipField(kind protowire.Type, end int) error {
 // frame reads a whole message into f, whose Reply says which. Strings that are what f holds already are not allocated anew.
 func (c *cursor) frame(f *Frame) error {
 	run, spec := f.Run, f.SpecSHA256
-	*f = Frame{Reply: f.Reply}
-	chunk := protowire.Number(requestChunk)
+	*f = Frame{Reply: f.Reply, Peer: f.Peer}
+	chunk, more := protowire.Number(requestChunk), protowire.Number(1)
 	if f.Reply {
-		chunk = responseChunk
+		chunk, more = responseChunk, 0
 	}
 	for {
 		field, kind, err := c.tag(0)
@@ -135,7 +135,13 @@ func (c *cursor) frame(f *Frame) error {
 		case field == framePosition && kind == protowire.BytesType:
 			err = c.position(f, run, spec)
 		case field == chunk && kind == protowire.BytesType:
-			err = c.chunk(&f.Chunk)
+			err = c.chunk(&f.Chunk, f.Peer)
+		case field == frameShare+more && kind == protowire.BytesType:
+			err = c.share(f)
+		case field == frameOpened+more && kind == protowire.VarintType:
+			var v uint64
+			v, err = c.varint(0)
+			f.Opened = v != 0
 		case field == requestRank && !f.Reply && kind == protowire.VarintType:
 			err = c.uint32(&f.Rank, 0)
 		default:
@@ -169,7 +175,34 @@ func (c *cursor) position(f *Frame, run, spec string) error {
 	return err
 }
 
-func (c *cursor) chunk(to *Chunk) error {
+func (c *cursor) share(f *Frame) error {
+	_, end, err := c.size(0)
+	if f.Share == nil {
+		f.Share = new(Share)
+	}
+	s := f.Share
+	for err == nil {
+		field, kind, tagErr := c.tag(end)
+		switch {
+		case tagErr != nil || field == 0:
+			return tagErr
+		case field == sharePath && kind == protowire.BytesType:
+			s.Path, err = c.text("", end)
+		case field == shareToken && kind == protowire.BytesType:
+			s.Token, err = c.text("", end)
+		case field == shareSlots && kind == protowire.VarintType:
+			err = c.uint32(&s.Slots, end)
+		case field == shareSlotBytes && kind == protowire.VarintType:
+			err = c.uint32(&s.SlotBytes, end)
+		default:
+			err = c.skipField(kind, end)
+		}
+	}
+	return err
+}
+
+func (c *cursor) chunk(to *Chunk, peer *Segment) error {
+	var slot, floats uint32
 	_, end, err := c.size(0)
 	if err == nil && to.Data == nil {
 		to.Data = Get(0)
@@ -177,6 +210,10 @@ func (c *cursor) chunk(to *Chunk) error {
 	for err == nil {
 		field, kind, tagErr := c.tag(end)
 		switch {
+		case tagErr == nil && field == 0 && slot|floats != 0:
+			to.Data.Release()
+			to.Data, err = peer.View(slot, floats)
+			return err
 		case tagErr != nil || field == 0:
 			return tagErr
 		case field == chunkKind && kind == protowire.VarintType:
@@ -193,6 +230,10 @@ func (c *cursor) chunk(to *Chunk) error {
 			err = c.uint32(&to.End, end)
 		case field == chunkData && kind == protowire.BytesType:
 			err = c.numbers(to, end)
+		case field == chunkSlot && kind == protowire.VarintType:
+			err = c.uint32(&slot, end)
+		case field == chunkFloats && kind == protowire.VarintType:
+			err = c.uint32(&floats, end)
 		default:
 			err = c.skipField(kind, end)
 		}

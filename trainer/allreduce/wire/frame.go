@@ -29,6 +29,13 @@ type Frame struct {
 	Reply bool
 	Rank  uint32
 	Chunk Chunk
+
+	// In frames without a chunk:
+	Share  *Share // what the sender shares
+	Opened bool   // the sender has opened what the other shares
+
+	Lend *Segment // to be sent: the sender's, which the receiver has opened; numbers that lie in it stay there. nil: they travel
+	Peer *Segment // to be received: the sender's, which this side has opened; or nil
 }
 
 // Field numbers of trainer.proto.
@@ -37,6 +44,9 @@ const (
 	requestRank   = 2
 	requestChunk  = 3
 	responseChunk = 2
+	// of the response; the request's are one higher
+	frameShare  = 3
+	frameOpened = 4
 
 	positionRun        = 1
 	positionSpec       = 2
@@ -49,6 +59,13 @@ const (
 	chunkFirst  = 4
 	chunkEnd    = 5
 	chunkData   = 6
+	chunkSlot   = 7
+	chunkFloats = 8
+
+	sharePath      = 1
+	shareToken     = 2
+	shareSlots     = 3
+	shareSlotBytes = 4
 )
 
 // appendHeader appends all of f but the chunk's numbers, which are its last bytes: what protobuf itself would have written.
@@ -60,18 +77,27 @@ func (f *Frame) appendHeader(b []byte) []byte {
 	b = appendString(b, positionSpec, f.SpecSHA256)
 	b = appendUint(b, positionGeneration, f.Generation)
 	b = appendUint(b, positionIteration, uint64(f.Chunk.Iteration))
-	field := protowire.Number(responseChunk)
+	field, more := protowire.Number(responseChunk), protowire.Number(0)
 	if !f.Reply {
 		b = appendUint(b, requestRank, uint64(f.Rank))
-		field = requestChunk
+		field, more = requestChunk, 1
 	}
 	c := &f.Chunk
 	if c.Data == nil {
+		if f.Share != nil {
+			b = f.Share.append(b, frameShare+more)
+		}
+		if f.Opened {
+			b = appendUint(b, frameOpened+more, 1)
+		}
 		return b
 	}
-	n := len(c.Data.bytes)
+	n, slot, floats := len(c.Data.bytes), uint64(0), uint64(0)
+	if f.lends() {
+		n, slot, floats = 0, uint64(c.Data.slot)+1, uint64(c.Data.Len())
+	}
 	size = sizeUint(chunkKind, uint64(c.Kind)) + sizeUint(chunkBucket, uint64(c.Bucket)) + sizeUint(chunkIndex, uint64(c.Index)) +
-		sizeUint(chunkFirst, uint64(c.First)) + sizeUint(chunkEnd, uint64(c.End))
+		sizeUint(chunkFirst, uint64(c.First)) + sizeUint(chunkEnd, uint64(c.End)) + sizeUint(chunkSlot, slot) + sizeUint(chunkFloats, floats)
 	if n > 0 {
 		size += protowire.SizeTag(chunkData) + protowire.SizeBytes(n)
 	}
@@ -84,7 +110,22 @@ func (f *Frame) appendHeader(b []byte) []byte {
 	if n > 0 {
 		b = appendSize(b, chunkData, n)
 	}
-	return b
+	b = appendUint(b, chunkSlot, slot)
+	return appendUint(b, chunkFloats, floats)
+}
+
+// lends says that the chunk's numbers stay where they lie.
+func (f *Frame) lends() bool {
+	data := f.Chunk.Data
+	return f.Lend != nil && data.segment == f.Lend && !data.fixed
+}
+
+func (s *Share) append(b []byte, field protowire.Number) []byte {
+	b = appendSize(b, field, sizeString(sharePath, s.Path)+sizeString(shareToken, s.Token)+sizeUint(shareSlots, uint64(s.Slots))+sizeUint(shareSlotBytes, uint64(s.SlotBytes)))
+	b = appendString(b, sharePath, s.Path)
+	b = appendString(b, shareToken, s.Token)
+	b = appendUint(b, shareSlots, uint64(s.Slots))
+	return appendUint(b, shareSlotBytes, uint64(s.SlotBytes))
 }
 
 // proto3 leaves out what is zero.

@@ -37,6 +37,12 @@ func frames() *rapid.Generator[*Frame] {
 			for i := range f.Chunk.Data.Writable() {
 				f.Chunk.Data.Writable()[i] = float32(i) - 0.5
 			}
+		} else {
+			f.Opened = rapid.Bool().Draw(t, "opened")
+			if rapid.Bool().Draw(t, "share") {
+				f.Share = &Share{Path: rapid.StringN(-1, 20, -1).Draw(t, "path"), Token: string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "token")),
+					Slots: rapid.Uint32().Draw(t, "slots"), SlotBytes: rapid.Uint32().Draw(t, "slot bytes")}
+			}
 		}
 		return f
 	})
@@ -51,10 +57,14 @@ func generated(f *Frame) proto.Message {
 			c.Data = binary.LittleEndian.AppendUint32(c.Data, math.Float32bits(v))
 		}
 	}
-	if f.Reply {
-		return &ditherv1.ExchangeResponse{Position: f.proto(), Chunk: c}
+	var share *ditherv1.Segment
+	if s := f.Share; s != nil {
+		share = &ditherv1.Segment{Path: s.Path, Token: []byte(s.Token), Slots: s.Slots, SlotBytes: s.SlotBytes}
 	}
-	return &ditherv1.ExchangeRequest{Position: f.proto(), Rank: f.Rank, Chunk: c}
+	if f.Reply {
+		return &ditherv1.ExchangeResponse{Position: f.proto(), Chunk: c, Segment: share, Opened: f.Opened}
+	}
+	return &ditherv1.ExchangeRequest{Position: f.proto(), Rank: f.Rank, Chunk: c, Segment: share, Opened: f.Opened}
 }
 
 // pieces cuts a message as HTTP/2 might.
@@ -120,6 +130,10 @@ func FuzzUnmarshal(f *testing.F) {
 	f.Add(append(request, response...), false, 7)                                               // a field twice, and one of the other message
 	f.Add([]byte("\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x7d\x01\x02\x03\x04"), false, 1) // a long number, an unknown field
 	f.Add([]byte("\x0a\x05\x0a"), true, 1)
+	f.Add([]byte("\xe0\xd8\xfc\xb100"), true, 221) // a field number that is too large
+	hello, _ := proto.Marshal(&ditherv1.ExchangeRequest{Segment: &ditherv1.Segment{Path: "/proc/1/fd/3", Token: []byte("token"), Slots: 3, SlotBytes: 400}, Opened: true})
+	f.Add(hello, false, 3)
+	f.Add([]byte("\x12\x04\x38\x01\x40\x05"), true, 3) // a slot of a segment that is not open
 	f.Add([]byte("\x1a\x03\x32\x01a"), false, 2)
 	f.Fuzz(func(t *testing.T, b []byte, reply bool, size int) {
 		if size < 1 {
