@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
+	"github.com/dither-ml/dither/coordinator/quorum"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
@@ -135,7 +136,9 @@ func (t *term) putCheckpoint(head *ditherv1.PutCheckpointRequest, next func() (*
 		t.log.Error("a checkpoint was not taken", "iteration", k, "error", ditherv1.Message(err))
 		if errors.Is(err, errDisk) {
 			t.mu.Lock()
-			t.fail(ditherv1.Message(err))
+			t.diskFails = true
+			t.failures = append(t.failures, quorum.Failure{Message: ditherv1.Message(err)}) // another time there may be room
+			t.wake()
 			t.mu.Unlock()
 		}
 		return "", err

@@ -22,6 +22,9 @@ func (t *term) sight(now time.Time) quorum.State {
 	if t.takenOver {
 		q.Grace = grace
 	}
+	if t.diskFails { // the last checkpoint has nowhere to go: nobody waits for it
+		q.Patience = c.Silence
+	}
 	if spec.GetTeacher().GetModel() != nil { // precomputed logits take no arithmetic of the service's
 		q.TeacherArithmetic = spec.GetTeacher().GetArithmetic()
 	}

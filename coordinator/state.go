@@ -49,6 +49,7 @@ type state struct {
 	paces       [][]float32 // seconds of each shard, of the last paceOver iterations
 
 	unrecorded  bool // the record cannot be written any more
+	diskFails   bool // a checkpoint could not be written
 	disagreed   bool // trainers contradict each other
 	deposed     string
 	stopAsked   bool
