@@ -262,9 +262,15 @@ func (t *term) bequeath(ctx context.Context) error {
 	}
 }
 
-// fail ends the run for a reason that lies with the coordinator or in the run itself; t.mu is held.
+// fail ends the run for a reason that another try would meet again; t.mu is held.
 func (t *term) fail(message string) {
 	t.failures = append(t.failures, quorum.Failure{Message: message, Deterministic: true})
+	t.wake()
+}
+
+// cannotWrite ends the run at once, to be resumed when what is wrong with the folder is mended; t.mu is held.
+func (t *term) cannotWrite(message string) {
+	t.failures = append(t.failures, quorum.Failure{Message: message, Unwritable: true})
 	t.wake()
 }
 
@@ -278,5 +284,5 @@ func (t *term) keep(err error) {
 	if noSpace(err) {
 		todo = "free some space and resume the run"
 	}
-	t.fail(fmt.Sprintf("the record of the run in %s cannot be written: %v; %s", t.config.Dir, err, todo))
+	t.cannotWrite(fmt.Sprintf("the record of the run in %s cannot be written: %v; %s", t.config.Dir, err, todo))
 }

@@ -1,6 +1,7 @@
 package trainer
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"slices"
@@ -11,6 +12,22 @@ import (
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
+
+// labeller answers soft labels that are a function of (iteration, sample, class).
+type labeller struct {
+	ditherv1.UnimplementedTeacherServiceServer
+	classes int
+}
+
+func (l labeller) NoisyLabels(_ context.Context, r *ditherv1.NoisyLabelsRequest) (*ditherv1.NoisyLabelsResponse, error) {
+	var v []float32
+	for _, s := range r.GetSamples() {
+		for c := range l.classes {
+			v = append(v, float32((int(s)*7+int(r.GetIteration())*3+c*5)%11)/11)
+		}
+	}
+	return &ditherv1.NoisyLabelsResponse{Labels: ditherv1.Float32Tensor(v, int64(len(r.GetSamples())), int64(l.classes))}, nil
+}
 
 // TestATeacherIsKilledAndStartedAgain: by gRPC, with its process's connections broken, at the same port and at another.
 func TestATeacherIsKilledAndStartedAgain(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// step is what changes before an iteration is taken.
-type step struct {
+// passage is what changes before an iteration is taken.
+type passage struct {
 	teachers   []string // who is there; nil: as before
 	first, end int      // shards of a new generation; 0, 0: as before
 	redone     bool     // it begins one iteration back
@@ -24,9 +24,9 @@ func TestLabelsAreThoseOfTheQuestion(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		faults := append([]int{0}, rapid.SliceOfN(rapid.IntRange(0, 3), 63, 63).Draw(rt, "faults")...) // not all fail
 		depth := rapid.Uint32Range(0, 4).Draw(rt, "depth")
-		var steps []step
+		var steps []passage
 		for i := range 20 {
-			var s step
+			var s passage
 			if i == 0 || rapid.IntRange(0, 4).Draw(rt, "teachers change") == 0 {
 				s.teachers = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a:1", "a:2", "b:1", "c:1"}), 1, 3, rapid.ID).Draw(rt, "teachers")
 			}
@@ -46,7 +46,7 @@ func TestLabelsAreThoseOfTheQuestion(t *testing.T) {
 }
 
 // follow says in what labels differ from the truth.
-func follow(t *testing.T, faults []int, depth uint32, steps []step) string {
+func follow(t *testing.T, faults []int, depth uint32, steps []passage) string {
 	var mu sync.Mutex
 	next := 0
 	perhaps := func(ctx context.Context, k uint32, s []uint32) ([]float32, error) {

@@ -69,7 +69,7 @@ func (e *execution) start(resumed bool) error {
 	}}); err != nil {
 		return err
 	}
-	trainers := flags.crew.children()
+	trainers := flags.crew.children
 	threads := flag("threads", threadsEach(flags.threads, trainers, runtime.GOMAXPROCS(0)))
 	worker := func(id string) []string {
 		return []string{etcd, flag("run", e.run), flag("id", id), flag("data", flags.data), flag("kernels", flags.kernels), threads}
@@ -156,7 +156,7 @@ func (e *execution) hopeless(ctx context.Context, patient bool) bool {
 	if s.GetGeneration() == 0 {
 		needed = size.start
 	}
-	if !e.crew.beyondRepair(size.children(), needed) {
+	if !e.crew.beyondRepair(size.children, needed) {
 		return false
 	}
 	switch s.GetPhase() {

@@ -242,20 +242,6 @@ func (f *runFlags) refuseSpec() error {
 	return nil
 }
 
-// readTrainers reads what the flags say of trainers, before the shards are known.
-func (f *runFlags) readTrainers() (err error) {
-	if err = checkSilence(f.silence); err == nil {
-		f.crew, err = parseTrainers(f.trainers)
-	}
-	return err
-}
-
-// checkTrainers wants from one trainer to one for each shard.
-func (f *runFlags) checkTrainers(shards uint32) (err error) {
-	f.crew, err = f.crew.within(shards)
-	return err
-}
-
 // applyLoss settles the loss, and with it whether there is a teacher and noise: cross-entropy alone has neither unless they are asked for.
 func (f *runFlags) applyLoss(file *ditherv1.RunFile) error {
 	s := file.Spec

@@ -16,8 +16,10 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
-// leaseTTL is how long a role may be silent before the others think it gone.
-const leaseTTL = 10 * time.Second
+const (
+	leaseTTL = 10 * time.Second // of a role: how long it may be silent towards etcd before the others think it gone
+	leadTTL  = 5 * time.Second  // of the coordinator that leads: then the next one does
+)
 
 func newServeCommand(a *app) *cobra.Command {
 	cmd := group(&cobra.Command{Use: "serve", Short: "Be one role of a run: coordinator, trainer, teacher, noise or etcd",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dither-ml/dither/coordinator"
+	"github.com/dither-ml/dither/coordinator/membership"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
@@ -53,7 +56,7 @@ func newServeCoordinatorCommand(a *app) *cobra.Command {
 		}
 		hash := ditherv1.Hash(run.file.Spec)
 		c, err := coordinator.Start(context.WithoutCancel(ctx), coordinator.Config{Run: runName(hash, run.dir), Dir: run.dir, Spec: run.file.Spec, SpecSHA256: hash, Options: run.file.Options,
-			Start: int(f.crew.start), Min: int(f.crew.min), Max: int(f.crew.max), Standby: standby, NeedTeacher: run.file.Spec.GetTeacher() != nil, Etcd: endpoints, Listen: s.listen, Advertise: s.advertise, LeaseTTL: leaseTTL,
+			Start: int(f.crew.start), Min: int(f.crew.min), Max: int(f.crew.max), Silence: f.silence, Standby: standby, NeedTeacher: run.file.Spec.GetTeacher() != nil, Etcd: endpoints, Listen: s.listen, Advertise: s.advertise, LeaseTTL: leadTTL,
 			Version: versionString(), Files: run.files(), Resume: resume, WaitTimeout: f.wait, DataOfficial: official, Logger: a.log})
 		if err != nil {
 			return err
@@ -64,10 +67,11 @@ func newServeCoordinatorCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := replaceFile(run.path(addressName), text); err != nil {
+		found, err := tellAddress(ctx, run, at, endpoints)
+		if err != nil {
 			return err
 		}
-		defer os.Remove(run.path(addressName))
+		defer found()
 		if _, err := fmt.Fprintf(a.stdout, "%s\n", text); err != nil {
 			return err
 		}
@@ -81,6 +85,58 @@ func newServeCoordinatorCommand(a *app) *cobra.Command {
 		return ending(r, run.dir)
 	}
 	return cmd
+}
+
+// tellAddress keeps where the coordinator that leads is found in the run's folder: this one, from now on or from when it comes to lead. The end of it is to be called.
+func tellAddress(ctx context.Context, run *folder, me listening, etcd []string) (end func(), err error) {
+	text, err := json.Marshal(me)
+	if err != nil {
+		return nil, err
+	}
+	path := run.path(addressName)
+	forget := func() {
+		if now, err := os.ReadFile(path); err == nil && bytes.Equal(now, text) { // else another leads by now
+			_ = os.Remove(path)
+		}
+	}
+	if len(etcd) == 0 { // its own: it leads
+		return forget, replaceFile(path, text)
+	}
+	members, err := membership.Connect(ctx, etcd, runName(ditherv1.Hash(run.file.Spec), run.dir))
+	if err != nil {
+		return nil, temporary(err)
+	}
+	watching, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var done sync.WaitGroup
+	first := make(chan error, 1)
+	done.Go(func() {
+		for leader := range members.WatchLeader(watching) {
+			var err error
+			if leader == me.Address {
+				err = replaceFile(path, text)
+			}
+			select {
+			case first <- err: // whether or not it leads yet, who asks for it now is told
+			default:
+			}
+		}
+	})
+	end = func() {
+		cancel()
+		done.Wait()
+		_ = members.Close() // nothing was written there
+		forget()
+	}
+	select {
+	case err = <-first:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		end()
+		return nil, err
+	}
+	return end, nil
 }
 
 // ending is a run's end as a command's.

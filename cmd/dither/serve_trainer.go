@@ -87,6 +87,9 @@ func serveTrainer(ctx context.Context, a *app, s *serveFlags, w *worker) error {
 	}
 	defer os.RemoveAll(sockets)
 	socket := filepath.Join(sockets, "exchange")
+	if s.tcpOnly {
+		socket = ""
+	}
 	network, err := trainer.Listen(w.run, w.listener, socket)
 	if err != nil {
 		return err

@@ -12,6 +12,8 @@ type crewSize struct {
 	start uint32 // with which it begins
 	min   uint32 // with fewer it does not go on
 	max   uint32 // which it never exceeds; 0: one for each shard
+	// children is how many `dither run` starts; more may come from elsewhere.
+	children uint32
 }
 
 // parseTrainers reads --trainers: N (begin with N, go on with any number of them) or MIN:MAX.
@@ -32,7 +34,7 @@ func parseTrainers(text string) (crewSize, error) {
 		return bad("a run needs at least one trainer")
 	}
 	if !ranged {
-		return crewSize{start: n, min: 1}, nil
+		return crewSize{start: n, min: 1, children: n}, nil
 	}
 	m, ok := number(high)
 	if !ok {
@@ -41,14 +43,11 @@ func parseTrainers(text string) (crewSize, error) {
 	if n > m {
 		return bad("the fewest, %d, are more than the most, %d; write MIN:MAX, the fewest first", n, m)
 	}
-	return crewSize{start: n, min: n, max: m}, nil
+	return crewSize{start: n, min: n, max: m, children: m}, nil
 }
 
 // shards is how many shards a spec gets that says nothing of them: one for each trainer that there may be at first.
 func (c crewSize) shards() uint32 { return max(c.start, c.max) }
-
-// children is how many trainers `dither run` starts.
-func (c crewSize) children() uint32 { return max(c.start, c.max) }
 
 // within is the size for a run of that many shards, none of whose trainers may be without one.
 func (c crewSize) within(shards uint32) (crewSize, error) {
@@ -70,4 +69,18 @@ func checkSilence(d time.Duration) error {
 		return badInputf("--silence %v: a trainer that lives may be silent for longer; give %v or more", d, leastSilence)
 	}
 	return nil
+}
+
+// readTrainers reads what the flags say of trainers, before the shards are known.
+func (f *runFlags) readTrainers() (err error) {
+	if err = checkSilence(f.silence); err == nil {
+		f.crew, err = parseTrainers(f.trainers)
+	}
+	return err
+}
+
+// checkTrainers wants from one trainer to one for each shard.
+func (f *runFlags) checkTrainers(shards uint32) (err error) {
+	f.crew, err = f.crew.within(shards)
+	return err
 }

@@ -4,11 +4,11 @@ import "testing"
 
 func TestParseTrainers(t *testing.T) {
 	for text, want := range map[string]crewSize{
-		"1":   {start: 1, min: 1, max: 6},
-		"4":   {start: 4, min: 1, max: 6},
-		"6":   {start: 6, min: 1, max: 6},
-		"2:4": {start: 2, min: 2, max: 4},
-		"3:3": {start: 3, min: 3, max: 3},
+		"1":   {start: 1, min: 1, max: 6, children: 1},
+		"4":   {start: 4, min: 1, max: 6, children: 4},
+		"6":   {start: 6, min: 1, max: 6, children: 6},
+		"2:4": {start: 2, min: 2, max: 4, children: 4},
+		"3:3": {start: 3, min: 3, max: 3, children: 3},
 	} {
 		c, err := parseTrainers(text)
 		if err != nil {

@@ -183,11 +183,11 @@ func (j *Journal) Drop(covered uint32) error {
 	return j.drop(func(a *answers) bool { return a.greatest < covered })
 }
 
-// Forget lets all answers go: the run has ended as it should.
+// Forget lets all answers go, and the folder with them: the run has ended as it should, and nobody asks any more.
 func (j *Journal) Forget() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.drop(func(*answers) bool { return true })
+	return errors.Join(j.drop(func(*answers) bool { return true }), os.Remove(j.lock.Name()), os.Remove(j.dir))
 }
 
 func (j *Journal) drop(gone func(*answers) bool) error {

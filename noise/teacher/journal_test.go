@@ -209,7 +209,7 @@ func TestAFullDiskTakesNothingInPart(t *testing.T) {
 }
 
 func TestWhatACheckpointCoversIsDropped(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "journal")
 	j := openJournal(t, dir)
 	for k := uint32(1); k <= 6; k++ {
 		keep(t, j, 1, questionsOf(k, 1, 2)...)
@@ -228,10 +228,9 @@ func TestWhatACheckpointCoversIsDropped(t *testing.T) {
 	if err := j.Forget(); err != nil {
 		t.Fatal(err)
 	}
-	if files, _ := filepath.Glob(filepath.Join(dir, "answers-*")); len(files) != 0 || len(j.index) != 0 {
-		t.Errorf("after the run there are %v", files)
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) || len(j.index) != 0 {
+		t.Errorf("after the run the folder is still there: %v", err)
 	}
-	keep(t, j, 1, questionsOf(8, 1)...)
 }
 
 // TestAJournalIsAMap that survives crashes, with a disk that is full now and then.

@@ -22,8 +22,12 @@
 //
 // With one subtree a trainer, each sends n(T-1)/T floats of partials and n(T-1)/T of sums, and receives as many: 2n(T-1)/T, which is the least that any all-reduce can do
 // and what a ring does; but in 2 rounds of messages where a ring takes 2(T-1). A trainer whose range is m subtrees sends m times the partials; m < 2 log2(S)+1, and is
-// 1 where the ranges are equal and their length is a power of two. Each float is added S-1 times over all trainers together, and copied once on its way in
-// (from shards of one's own into a pooled buffer, or from HTTP/2 frames into one) and once on its way out, by Wait.
+// 1 where the ranges are equal and their length is a power of two. Each float is added S-1 times over all trainers together.
+//
+// Between trainers on one host no float travels: each has a segment of memory that the others have open (package wire), makes its partials and sums there, and sends frames that only say
+// in which slot they lie. Per float a trainer then writes (T-1)/T partials once, where their reader finds them, adds up 1/T of the sums, and copies each sum once, in Wait.
+// A partial that is a single shard of one's own is not copied even once, but read where the shard lies. Elsewhere, or when the segment is full, the numbers are in the frame: two copies through
+// the kernel and one out of HTTP/2 frames into a pooled buffer. The order of additions, and so the bits, know nothing of the route.
 //
 // One trainer alone has a single subtree, the tree: it owns every chunk, and there is no I/O.
 //
@@ -31,7 +35,7 @@
 //
 // Start hands a bucket to the worker, a goroutine that makes the partials of one bucket after another. Each peer has a lane: a queue of chunks to send, a goroutine that
 // sends them and another that receives. The worker waits while a lane has lanePartials of its partials queued, so a slow peer holds up the making of partials and not
-// memory. A receiver never waits for a sender (two trainers could then wait for each other): a sum that it completes is queued whatever the queue's length, which the
+// memory (to a peer that takes nothing at all, until its window, or the segment, is full). A receiver never waits for a sender (two trainers could then wait for each other): a sum that it completes is queued whatever the queue's length, which the
 // chunks that a bucket has bound. A peer can be one iteration ahead, never two, because no iteration ends without our partials; its early chunks go into their
 // assemblies like any others.
 //
@@ -43,8 +47,15 @@
 //
 // # When something breaks
 //
-// The first failure is final: every Wait returns it at once, the streams are broken with it as the reason, and the generation is over for this Reducer. A peer that closes in good
-// order has no more to send or to get; it is lost only to a Wait that still needs it.
+// The first failure is final: every Wait returns it at once (but for an addition that reads the shards now), the streams are broken with it as the reason, and the generation is over for this
+// Reducer. A peer that closes in good order has no more to send or to get; it is lost only to a Wait that still needs it. Every generation has new streams and a new segment, so nothing of an old one
+// can come into the next; a segment has no name and goes with the last process that has it open.
+//
+// # Who owns a buffer
+//
+// A wire.Buffer's references are counted. Whoever gets one (from Get, Recv or Borrow) releases it once or hands it on: Send, a lane, an assembly and gather take it over, whether they succeed or not.
+// A buffer that was received or borrowed is not written to. A slot of a segment is free once its owner and every peer that it was sent to have released it; peers count that down in the segment
+// itself, so nobody is told. Abort and Close release what assemblies still hold.
 package allreduce
 
 import (
