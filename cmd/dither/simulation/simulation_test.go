@@ -131,14 +131,12 @@ func TestMutants(t *testing.T) {
 			}
 			for seed := uint64(1); seed <= 1000; seed++ {
 				r := play(t, draw(seed), m, dir, nil)
-				if len(r.defects) == 0 {
-					continue
+				for _, d := range r.defects {
+					if strings.Contains(d, m.want) {
+						t.Logf("found with seed %d: %.300s", seed, d)
+						return
+					}
 				}
-				t.Logf("found with seed %d: %s", seed, r.defects[0])
-				if !strings.Contains(strings.Join(r.defects, "\n"), m.want) {
-					t.Errorf("it is not said that something %q", m.want)
-				}
-				return
 			}
 			t.Error("not found in 1000 schedules")
 		})
