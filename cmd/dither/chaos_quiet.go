@@ -19,7 +19,7 @@ const (
 	trialLength    = 200 // iterations of the run by which the length of the others is told
 	teacherLength  = 20
 	fewest         = 50  // iterations, however slow the machine
-	slowDown       = 0.8 // of the trial's speed: proxies, and faults
+	slowDown       = 1.0 // of the trial's speed: proxies, and faults
 	checkpointsPer = 12  // run
 )
 
