@@ -28,6 +28,7 @@ type outcome struct {
 	Faults      int       `json:"faults"`
 	Played      int       `json:"played"` // of them, before the run was over
 	Generations uint64    `json:"generations"`
+	Unrecorded  int       `json:"unrecorded"` // iterations whose record no process had any more
 	Seconds     float64   `json:"seconds"`
 	Recovery    []float64 `json:"recovery_seconds"` // from each kill of a trainer of the generation to the first iteration of a later one
 	Logs        string    `json:"logs"`
@@ -76,7 +77,7 @@ func playSchedule(ctx context.Context, a *app, quiet *quietRun, s chaos.Schedule
 		out.Reason = err.Error()
 	default:
 		out.Generations = result.GetGenerations()
-		out.Reason = quiet.differs(result, run)
+		out.Reason, out.Unrecorded = quiet.differs(result, run, s.MayLoseRecords(o.Trainers))
 	}
 	out.OK = out.Reason == ""
 	return out
