@@ -140,6 +140,8 @@ func (c *Coordinator) setDefaults() {
 	}
 	set(&c.config.LeaseTTL, defaultLeaseTTL)
 	set(&c.config.Silence, defaultSilence)
+	// What a coordinator in line finds in its folder is this run's: its own of an earlier term, or that of the leader behind which it stood.
+	c.config.Resume = c.config.Resume || c.config.Standby
 	if c.config.Min == 0 {
 		c.config.Min = 1
 	}

@@ -223,13 +223,7 @@ func (t *term) conclude(d quorum.Decision) {
 
 // finish leaves the result to those in line, takes the log out of etcd, and tells every trainer that the run is over.
 func (t *term) finish(ctx context.Context) *ditherv1.RunResult {
-	bound, cancel := context.WithTimeout(ctx, writeTimeout)
-	defer cancel()
-	value, err := protojson.Marshal(t.result)
-	if err == nil {
-		err = errors.Join(t.registry.PutPaper(bound, t.lead, paperResult, value), t.registry.DropPapers(bound, t.lead, paperLog))
-	}
-	if err != nil {
+	if err := t.bequeath(ctx); err != nil {
 		t.log.Warn("the result of the run is not in etcd: a coordinator in line will wait for trainers", "error", err)
 	}
 	t.mu.Lock()
@@ -242,9 +236,41 @@ func (t *term) finish(ctx context.Context) *ditherv1.RunResult {
 	return t.result
 }
 
-// fail ends the run for a reason that lies with the coordinator or in the run itself; t.mu is held.
+// bequeath writes the result to etcd, for as long as this coordinator leads: nobody else knows it.
+func (t *term) bequeath(ctx context.Context) error {
+	value, err := protojson.Marshal(t.result)
+	if err != nil {
+		return fmt.Errorf("encoding the result: %w", err)
+	}
+	for {
+		bound, cancel := context.WithTimeout(ctx, writeTimeout)
+		err := t.registry.PutPaper(bound, t.lead, paperResult, value)
+		if err == nil {
+			err = t.registry.DropPapers(bound, t.lead, paperLog)
+		}
+		cancel()
+		if err == nil || errors.Is(err, membership.ErrDeposed) {
+			return err
+		}
+		select {
+		case <-time.After(writeAgain):
+		case <-t.lead.Lost():
+			return err
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// fail ends the run for a reason that another try would meet again; t.mu is held.
 func (t *term) fail(message string) {
 	t.failures = append(t.failures, quorum.Failure{Message: message, Deterministic: true})
+	t.wake()
+}
+
+// cannotWrite ends the run at once, to be resumed when what is wrong with the folder is mended; t.mu is held.
+func (t *term) cannotWrite(message string) {
+	t.failures = append(t.failures, quorum.Failure{Message: message, Unwritable: true})
 	t.wake()
 }
 
@@ -258,5 +284,5 @@ func (t *term) keep(err error) {
 	if noSpace(err) {
 		todo = "free some space and resume the run"
 	}
-	t.fail(fmt.Sprintf("the record of the run in %s cannot be written: %v; %s", t.config.Dir, err, todo))
+	t.cannotWrite(fmt.Sprintf("the record of the run in %s cannot be written: %v; %s", t.config.Dir, err, todo))
 }

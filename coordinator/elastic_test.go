@@ -170,7 +170,7 @@ func TestAStreamIsOpenedAgain(t *testing.T) {
 		if err := a.conn.Close(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(300 * time.Millisecond)
 		if a.call(w); a.have != 3 {
 			t.Errorf("have %d", a.have)
 		}

@@ -2,12 +2,15 @@ package coordinator
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"google.golang.org/grpc/codes"
 
 	"github.com/dither-ml/dither/coordinator/membership"
 	"github.com/dither-ml/dither/coordinator/runlog"
@@ -163,6 +166,26 @@ func end(t *testing.T, w *cluster, trainers ...*fakeTrainer) {
 		t.Error(err)
 	}
 	_ = w.wire.Close()
+}
+
+// Once a checkpoint has nowhere to go, nobody is waited for.
+func TestADiskThatIsFullWhileTheyTrain(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, w *cluster, all []*fakeTrainer, _ []context.CancelFunc) {
+		w.term().store.full = func(to io.Writer) io.Writer { return &fullDisk{to, 3} }
+		began := time.Now()
+		_, err := all[0].put(3, []byte("three"), nil)
+		refused(t, err, codes.ResourceExhausted, "no space is left for its 5 bytes")
+		if why := all[0].ordered(); !strings.Contains(why, "free some space and resume the run") {
+			t.Errorf("ordered to stop because %q", why)
+		}
+		if r := w.ends("failed", "no space is left"); !r.GetTemporary() {
+			t.Errorf("%v", r)
+		}
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("waited %v", waited)
+		}
+		all[0].over()
+	})
 }
 
 // The record is closed under the coordinator's hands, as a disk that is full would have it.

@@ -135,7 +135,7 @@ func (t *term) putCheckpoint(head *ditherv1.PutCheckpointRequest, next func() (*
 		t.log.Error("a checkpoint was not taken", "iteration", k, "error", ditherv1.Message(err))
 		if errors.Is(err, errDisk) {
 			t.mu.Lock()
-			t.fail(ditherv1.Message(err))
+			t.cannotWrite(ditherv1.Message(err))
 			t.mu.Unlock()
 		}
 		return "", err

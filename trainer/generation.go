@@ -48,9 +48,11 @@ func (t *Trainer) takePart(ctx context.Context, in *ditherv1.Generation) error {
 	t.link.stands(func(at *ditherv1.Beat) { at.Generation, at.Doing = g.GetNumber(), "connecting" })
 	ctx, cancel := t.news.until(ctx, func(n told) error { return n.hurries(g.GetNumber()) })
 	defer cancel()
+	began := time.Now()
 	err := t.enter(ctx, g)
 	t.unfollow()
 	if err == nil {
+		t.Logger.Info("going on", "generation", g.GetNumber(), "after", t.applied, "took", time.Since(began))
 		err = t.iterate(ctx, g)
 	}
 	t.leave(ctx, g, err)

@@ -3,7 +3,6 @@ package trainer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
@@ -77,7 +76,7 @@ func (t *Trainer) iteration(ctx context.Context, g *generation) (stop bool, err 
 			if ctx.Err() != nil {
 				return false, context.Cause(ctx)
 			}
-			return false, &ownError{fmt.Errorf("iteration %d: %w", k, err)}
+			return false, &ownError{err}
 		}
 	}
 	waited := time.Since(began)

@@ -1,7 +1,6 @@
 package trainer
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -229,6 +228,3 @@ func bytesFloats(b []byte) []float32 {
 	}
 	return v
 }
-
-// same says whether two hashes are.
-func same(sum [sha256.Size]byte, other []byte) bool { return bytes.Equal(sum[:], other) }

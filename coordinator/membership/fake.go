@@ -31,11 +31,12 @@ type fakeKey struct {
 }
 
 type fakeLease struct {
-	ttl     time.Duration
-	ends    time.Duration // by the clock of the Fake, once stalled
-	stalled bool
-	over    bool
-	lost    chan struct{}
+	ttl       time.Duration
+	ends      time.Duration // by the clock of the Fake, once stalled
+	stalled   bool
+	abandoned bool
+	over      bool
+	lost      chan struct{}
 }
 
 type fakeWatch struct {
@@ -85,6 +86,15 @@ func (f *Fake) Advance(d time.Duration) {
 		if k.lease != nil && k.lease.stalled && k.lease.ends <= f.now {
 			f.endLease(k.lease)
 		}
+	}
+}
+
+// Abandon takes the leases of the run's members and candidates of this name from their holders, as when their process is killed: nothing that it does ends them any more.
+func (f *Fake) Abandon(run, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.leases(run, name) {
+		l.abandoned = true
 	}
 }
 
@@ -160,7 +170,9 @@ func (f *Fake) leave(l *fakeLease) func(context.Context) error {
 	return func(context.Context) error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.endLease(l)
+		if !l.abandoned {
+			f.endLease(l)
+		}
 		return nil
 	}
 }

@@ -2,6 +2,7 @@ package quorum
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -56,7 +57,7 @@ func (v *view) fail(why string, temporary bool) Decision {
 			}
 		}
 	}
-	d := Decision{Phase: Failed, Reason: why, Temporary: temporary, Stop: v.Generation != nil, Over: len(silent) == 0}
+	d := Decision{Phase: Failed, Reason: why, Temporary: temporary, Stop: v.Generation != nil, Over: len(silent) == 0 || slices.ContainsFunc(v.Failures, func(f Failure) bool { return f.Unwritable })}
 	if !d.Over && v.Patience > 0 && v.Ordered >= v.Patience {
 		d.Over = true
 		d.Reason += fmt.Sprintf("; %s did not stop within %v", strings.Join(silent, ", "), v.Patience)

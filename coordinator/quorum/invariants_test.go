@@ -110,13 +110,17 @@ func dropped(s State, seat Seat, next *Generation) string {
 	if trainer == nil || s.gaveUp(seat.Member) != nil || trainer.Leaving != "" {
 		return "it is not here any more, or will not be"
 	}
-	missed := slices.ContainsFunc(s.Complaints, func(c Complaint) bool { return c.Generation == s.Last && c.To == seat.ID })
+	missed := slices.ContainsFunc(s.Complaints, func(c Complaint) bool { return c.Generation == s.Last && (c.To == seat.ID || c.To == "") })
+	heard := slices.ContainsFunc(s.Generation.Seats, func(seat Seat) bool {
+		t := s.trainer(seat.Member)
+		return t != nil && t.Connected && t.Silent < s.Silence
+	})
 	switch grace := s.Leading < s.Grace; {
 	case !trainer.Lease && (!grace || missed):
 		return "its lease ended"
 	case !grace && trainer.Silent >= s.Silence:
 		return "it is silent"
-	case !grace && !trainer.Connected && missed:
+	case !grace && !trainer.Connected && (missed || heard && trainer.Silent >= s.Silence/4):
 		return "its streams broke"
 	}
 	for _, other := range next.Seats {

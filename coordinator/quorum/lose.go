@@ -3,6 +3,7 @@ package quorum
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // lose finds the seats that are lost, and how that is known. While this coordinator is new, a trainer that has not called yet had no time to.
@@ -28,7 +29,7 @@ func (v *view) howLost(seat Seat) string {
 		}
 		t = &Trainer{Member: seat.Member}
 	}
-	missed := slices.ContainsFunc(v.Complaints, func(c Complaint) bool { return c.Generation == v.Generation.Number && c.To == seat.ID })
+	missed := slices.ContainsFunc(v.Complaints, func(c Complaint) bool { return c.Generation == v.Generation.Number && (c.To == seat.ID || c.To == "") })
 	grace := v.Leading < v.Grace
 	switch {
 	case !t.Lease && (!grace || missed):
@@ -37,12 +38,20 @@ func (v *view) howLost(seat Seat) string {
 		return ""
 	case !t.Connected && missed:
 		return "its connections broke"
-	case !t.Connected && v.silent(*t):
-		return fmt.Sprintf("its connection to the coordinator broke, and it has not called again for %v", v.Silence)
+	case !t.Connected && (v.silent(*t) || t.Silent >= v.Silence/4 && v.hears()):
+		return fmt.Sprintf("its connection to the coordinator broke, and it has not called again for %v", t.Silent.Round(time.Millisecond))
 	case v.silent(*t):
 		return fmt.Sprintf("it has been silent for %v", v.Silence)
 	}
 	return ""
+}
+
+// hears says that some trainer of the generation is heard, so that it is not this coordinator who is cut off.
+func (v *view) hears() bool {
+	return slices.ContainsFunc(v.Generation.Seats, func(seat Seat) bool {
+		t := v.trainer(seat.Member)
+		return t != nil && t.Connected && !v.silent(*t)
+	})
 }
 
 // spoke says whether the trainer in a seat has had its last word.

@@ -73,6 +73,7 @@ type Failure struct {
 	Member               // the trainer; without an ID: the coordinator
 	Message       string // what, where and what to do
 	Deterministic bool   // it has its cause in the run itself, not in a peer or a service that went away
+	Unwritable    bool   // the coordinator cannot write any more: checkpoints and last words have nowhere to go, so nobody waits for them
 }
 
 // Seat is a trainer's place in a generation; its index is its rank.

@@ -170,8 +170,8 @@ func (w *world) command(c []string) error {
 		w.Complaints = append(w.Complaints, Complaint{Generation: w.Last, From: c[1], To: strings.TrimPrefix(c[2], "-"), Reason: rest(3)})
 	case "finished", "stopped": // finished ID ITERATION PARAMETERS
 		w.Words[c[1]] = Word{Generation: w.Last, Iteration: uint32(n(2)), Parameters: c[3], Stopped: c[0] == "stopped"}
-	case "fails", "fails-for-good": // fails ID MESSAGE; ID "-" is the coordinator
-		f := Failure{Message: rest(2), Deterministic: c[0] != "fails"}
+	case "fails", "fails-for-good", "cannot-write": // fails ID MESSAGE; ID "-" is the coordinator
+		f := Failure{Message: rest(2), Deterministic: c[0] == "fails-for-good", Unwritable: c[0] == "cannot-write"}
 		if c[1] != "-" {
 			f.Member = w.is(c[1]).Member
 		}

@@ -121,14 +121,14 @@ func (x *exchange) open(ctx context.Context, rank int) error {
 		grpc.WithInitialWindowSize(windowBytes), grpc.WithInitialConnWindowSize(windowBytes), grpc.WithWriteBufferSize(bufferBytes), grpc.WithReadBufferSize(bufferBytes),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: time.Second}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: clientKeepalive, Timeout: keepaliveTimeout}),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.Codec{}), grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.WaitForReady(true)))
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.Codec{}), grpc.MaxCallRecvMsgSize(maxMessageBytes)))
 	if err != nil {
 		return lost(rank, address, err)
 	}
 	streamCtx, cancel := context.WithCancel(context.Background()) // the stream outlives ctx
 	stop := context.AfterFunc(ctx, cancel)
 	drop := func() { cancel(); conn.Close() }
-	stream, err := ditherv1.NewTrainerServiceClient(conn).Exchange(streamCtx)
+	stream, err := dial(streamCtx, conn)
 	if err == nil {
 		err = stream.SendMsg(x.hello(false))
 	}
@@ -168,6 +168,25 @@ func (x *exchange) open(ctx context.Context, rank int) error {
 	l.lends.Store(accepted.Opened)
 	x.links[rank] = l
 	return nil
+}
+
+// refusedFor is how long a peer may refuse connections: it listened before it was in a generation, so nobody is there any more, or a network comes up.
+const refusedFor = 300 * time.Millisecond
+
+// dial opens a stream.
+func dial(ctx context.Context, conn *grpc.ClientConn) (stream ditherv1.TrainerService_ExchangeClient, err error) {
+	began := time.Now()
+	for {
+		stream, err = ditherv1.NewTrainerServiceClient(conn).Exchange(ctx)
+		if status.Code(err) != codes.Unavailable || time.Since(began) > refusedFor {
+			return stream, err
+		}
+		select {
+		case <-time.After(reconnect.BaseDelay):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // awaitLower waits until every peer of lower rank has opened its stream.

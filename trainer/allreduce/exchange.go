@@ -125,7 +125,8 @@ func (x *exchange) failure(rank int, err error) error {
 	if own := x.closedError(); own != nil {
 		return own
 	}
-	if code := status.Code(err); code == codes.Aborted || code == codes.FailedPrecondition { // its own words: see grpcError
+	code := status.Code(err)
+	if code == codes.Aborted || code == codes.FailedPrecondition || code == codes.Canceled && x.links[rank].verdict != nil { // its own words (see grpcError), or its end of the stream
 		return left(rank, x.Address(rank), err)
 	}
 	return lost(rank, x.Address(rank), err)

@@ -9,7 +9,7 @@ import (
 type lostError struct {
 	rank    int
 	address string
-	told    bool // it lives: it said itself that its exchange is over
+	unsure  bool // it may live: it said itself that its exchange is over, or its stream was cancelled, which looks the same as a death
 	cause   error
 }
 
@@ -24,16 +24,16 @@ func lost(rank int, address string, cause error) error {
 	return &lostError{rank: rank, address: address, cause: cause}
 }
 
-// left is the error for a peer that ended its exchange itself, and said so.
+// left is the error for a peer that ended its exchange itself, or may have.
 func left(rank int, address string, cause error) error {
-	return &lostError{rank: rank, address: address, told: true, cause: cause}
+	return &lostError{rank: rank, address: address, unsure: true, cause: cause}
 }
 
 // LostRank gives the rank of the peer that, as an error of Connect or Wait says, died, fell silent or was not reached. A peer that ended the exchange and said so lives:
-// its reason is in the error, and ok is false.
+// its reason is in the error, and ok is false. So it is where a stream that the peer opened was cancelled: by its death, or because it lost another.
 func LostRank(err error) (rank int, ok bool) {
 	var e *lostError
-	if errors.As(err, &e) && !e.told {
+	if errors.As(err, &e) && !e.unsure {
 		return e.rank, true
 	}
 	return -1, false

@@ -1,0 +1,50 @@
+package simulation
+
+import (
+	"github.com/dither-ml/dither/trainer"
+	"github.com/dither-ml/dither/trainer/allreduce"
+)
+
+// mutant is a fault that is put in to show that it would be found. nil: none.
+type mutant struct {
+	name    string
+	want    string           // what the failure that it causes must say
+	reduce  allreduce.Mutant // 0: none
+	work    func(*network)   // nil: none
+	labels  func(l *labels)  // nil: none
+	deposed bool             // etcd takes generations from a coordinator that does not lead
+}
+
+// mutants are those that must be found.
+var mutants = []*mutant{
+	{name: "an update applied twice", want: "is not the quiet run's", work: func(n *network) { n.applyTwice = true }},
+	{name: "an update applied early", want: "is not the quiet run's", work: func(n *network) { n.applyEarly = true }},
+	{name: "a state copied without its momentum", want: "is not the quiet run's", work: func(n *network) { n.noMomentum = true }},
+	{name: "a stale chunk accepted", reduce: allreduce.AcceptStale},
+	{name: "a tree over trainers", want: "is not the quiet run's", reduce: allreduce.SumOverTrainers},
+	{name: "other labels for a redo", want: "are not those of the first try", labels: func(l *labels) { l.forgetful = true }},
+	{name: "a deposed leader that writes", deposed: true},
+}
+
+func (m *mutant) changeWork(n *network) {
+	if m != nil && m.work != nil {
+		m.work(n)
+	}
+}
+
+func (m *mutant) changeLabels(l *labels) trainer.LabelSource {
+	if m != nil && m.labels != nil {
+		m.labels(l)
+	}
+	return l
+}
+
+func (m *mutant) unfenced() bool { return m != nil && m.deposed }
+
+// seed of the labels: a forgetful source gives others each time it begins.
+func (l *labels) seed() uint64 {
+	if l.forgetful {
+		return l.p.w.Seed + l.turns<<32
+	}
+	return l.p.w.Seed
+}
