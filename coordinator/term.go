@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/dither-ml/dither/coordinator/membership"
+	"github.com/dither-ml/dither/coordinator/quorum"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
@@ -102,7 +103,9 @@ func (t *term) own(ctx context.Context) error {
 			}
 		case paperResult:
 			r := &ditherv1.RunResult{}
-			if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(p.Value, r); err == nil && t.lead.StoodBefore(p) {
+			// A coordinator in line may have lost its place there when the result was written; what is finished is not begun again by one that only stands by.
+			err := protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(p.Value, r)
+			if err == nil && (t.lead.StoodBefore(p) || t.config.Standby && r.GetPhase() == string(quorum.Finished)) {
 				t.ended = r
 			}
 		}

@@ -145,6 +145,17 @@ func (n *MemoryNetwork) Refused() (chunks int) {
 	return chunks
 }
 
+// Close gives up what is still on its way, once nobody uses the network any more.
+func (n *MemoryNetwork) Close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, l := range n.links {
+		for len(l.queue) > 0 {
+			l.refuse()
+		}
+	}
+}
+
 // Standstill returns when the node is not frozen: what else of a simulated process must stand still asks it.
 func (m *MemoryNode) Standstill() {
 	m.network.mu.Lock()

@@ -88,9 +88,10 @@ func (w *world) coordinate(host string) {
 // kill ends it as kill -9 does: nothing of it reaches anybody any more, and its leases end in time.
 func (c *candidate) kill() {
 	w := c.w
-	var was bool
+	var was, closing bool
 	w.change(func() {
 		was, c.dead = c.dead, true
+		closing, c.closing = c.closing, true
 		w.leases()
 	})
 	if was {
@@ -98,30 +99,38 @@ func (c *candidate) kill() {
 	}
 	w.note("%s is killed", c.name)
 	w.etcd.Abandon(runName, c.name)
-	w.all.Go(func() { // its goroutines end, and its files are closed
-		c.end(errKilled)
-		_ = c.coordinator.Close()
-		close(c.buried)
+	c.end(errKilled)
+	if !closing {
+		w.all.Go(c.bury)
+	}
+}
+
+// bury ends its goroutines and closes its files.
+func (c *candidate) bury() {
+	if err := c.coordinator.Close(); err != nil && !c.isDead() {
+		_ = c.w.defect("ending %s: %v", c.name, err)
+	}
+	c.w.change(func() {
+		c.dead = true
+		c.w.leases()
 	})
+	c.end(errKilled)
+	close(c.buried)
 }
 
 // close ends it in order, once it does not stand still.
 func (c *candidate) close() {
-	w := c.w
-	w.all.Go(func() {
+	c.w.all.Go(func() {
 		if c.gate() != nil {
 			return
 		}
-		w.note("%s is ended in order", c.name)
-		w.change(func() { c.closing = true })
+		var closing bool
+		c.w.change(func() { closing, c.closing = c.closing, true })
+		if closing {
+			return
+		}
+		c.w.note("%s is ended in order", c.name)
 		c.end(errKilled)
-		if err := c.coordinator.Close(); err != nil {
-			_ = w.defect("ending %s: %v", c.name, err)
-		}
-		var was bool
-		w.change(func() { was, c.dead = c.dead, true; w.leases() })
-		if !was {
-			close(c.buried)
-		}
+		c.bury()
 	})
 }

@@ -68,6 +68,8 @@ func (w *world) play() report {
 	w.clear()
 	cancel()
 	w.all.Wait()
+	time.Sleep(time.Second) // what nobody waits for has ended too, or the bubble says what has not
+	w.net.Close()
 	r := report{hash: w.hash(), trace: w.trace, defects: w.defects, virtual: virtual, lines: len(w.trace)}
 	if g, _ := w.etcd.Run(runName).Generation(context.Background()); g != nil {
 		r.generations = g.GetNumber()
