@@ -1,11 +1,14 @@
 package simulation
 
 import (
+	"context"
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"github.com/dither-ml/dither/coordinator/runlog"
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer"
 )
 
@@ -55,20 +58,22 @@ func (w *world) checkLog() {
 	for _, unknown := range record.Unknown {
 		_ = w.defect("the record of %s: %s", c.name, unknown)
 	}
-	next := uint32(1)
+	last, there := uint32(0), map[uint32]bool{}
 	for _, it := range record.Iterations {
-		if it.Iteration != next {
-			_ = w.defect("the record of %s has iteration %d where %d is due", c.name, it.Iteration, next)
+		if it.Iteration <= last || it.Iteration > w.Iterations {
+			_ = w.defect("the record of %s has iteration %d after %d", c.name, it.Iteration, last)
 			return
 		}
-		if math.Float64bits(it.Loss) != math.Float64bits(w.oracle.losses[next]) {
-			_ = w.defect("the record of %s has the loss %v for iteration %d, the quiet run has %v", c.name, it.Loss, next, w.oracle.losses[next])
-			return
+		last, there[it.Iteration] = it.Iteration, true
+		if math.Float64bits(it.Loss) != math.Float64bits(w.oracle.losses[last]) {
+			_ = w.defect("the record of %s has the loss %v for iteration %d, the quiet run has %v", c.name, it.Loss, last, w.oracle.losses[last])
 		}
-		next++
 	}
-	if next != w.Iterations+1 {
-		_ = w.defect("the record of %s ends before iteration %d of %d", c.name, next, w.Iterations)
+	for k := uint32(1); k <= w.Iterations; k++ {
+		if who := w.keeper(k); who != "" && !there[k] {
+			_ = w.defect("the record of %s lacks iteration %d, which %s did", c.name, k, who)
+			return
+		}
 	}
 	for _, e := range record.Events {
 		if e.Kind != runlog.KindEvaluation {
@@ -81,4 +86,17 @@ func (w *world) checkLog() {
 			_ = w.defect("the record of %s has the test loss %v after iteration %d, the quiet run has %v", c.name, *e.Loss, e.Iteration, w.oracle.tests[e.Iteration])
 		}
 	}
+}
+
+// keeper is a trainer of the last generation that has the record of iteration k; empty: it went with those who had it.
+func (w *world) keeper(k uint32) string {
+	g, _ := w.etcd.Run(runName).Generation(context.Background())
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.processes {
+		if k >= p.first && k <= p.last && slices.ContainsFunc(g.GetTrainers(), func(m *ditherv1.Member) bool { return m.GetAddress() == p.member.GetAddress() }) {
+			return p.member.GetAddress()
+		}
+	}
+	return ""
 }

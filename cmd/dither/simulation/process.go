@@ -31,6 +31,8 @@ type process struct {
 	drained bool
 	applied int64 // last iteration of its state; -1: none
 	lease   *membership.Lease
+	first   uint32 // the iterations from here to last it did with others, one after another: it keeps their records
+	last    uint32
 }
 
 // start begins a new process on a host, whose id is the host's name.
@@ -93,7 +95,15 @@ func (p *process) network(name string) *network {
 func (p *process) seen(what string, k uint32, digest uint64) error {
 	w := p.w
 	var last int64
-	w.change(func() { last, p.applied = p.applied, int64(k) })
+	w.change(func() {
+		last, p.applied = p.applied, int64(k)
+		if what == "apply" {
+			if k != p.last+1 {
+				p.first = k
+			}
+			p.last = k
+		}
+	})
 	w.note("%s %s %d", p.member.GetAddress(), what, k)
 	switch {
 	case (what == "apply" || what == "follow") && int64(k) != last+1:

@@ -74,7 +74,18 @@ func ask[T any](r *registry, ctx context.Context, do func() (T, error)) (out T, 
 }
 
 func (r *registry) Join(ctx context.Context, m *ditherv1.Member, ttl time.Duration) (*membership.Lease, error) {
-	return ask(r, ctx, func() (*membership.Lease, error) { return r.Registry.Join(ctx, m, ttl) })
+	var held *membership.Lease
+	err := r.call(ctx, func() (err error) {
+		held, err = r.Registry.Join(ctx, m, ttl)
+		return err
+	})
+	if err != nil && held != nil { // nobody knows of the lease, nor keeps it alive
+		time.AfterFunc(lattice(ttl, r.lane.name+" join"), func() { _ = held.Leave(context.Background()) })
+	}
+	if err != nil {
+		return nil, err
+	}
+	return held, nil
 }
 
 func (r *registry) Members(ctx context.Context) ([]*ditherv1.Member, error) {
