@@ -51,6 +51,10 @@ var arrows = []arrow{
 	{"coordinator/dashboard", []string{"coordinator/runlog"}},
 	{"coordinator", []string{"coordinator/...", "proto/..."}},
 
+	{"cmd/dither/chaos", nil},
+	{"cmd/dither/scale", nil},
+	// Whole runs in one process: trainers and coordinators meet here, without a wire.
+	{"cmd/dither/simulation", []string{"coordinator/...", "trainer/...", "proto/..."}},
 	{"cmd/dither", []string{"..."}},
 	// Programs that show how to do something: they see what a user sees.
 	{"noise/examples/...", []string{"noise/...", "proto/..."}},
@@ -66,7 +70,7 @@ var reserved = []arrow{
 	{"gorgonia.org", []string{"trainer/model", "trainer/program"}},
 	{"gorgonia.org/cu", []string{"trainer/kernel/cuda"}},
 	{"go.etcd.io", []string{"coordinator/membership"}},
-	{"google.golang.org/grpc", []string{"proto/...", "noise/...", "dataloader", "trainer", "trainer/allreduce/...", "coordinator/...", "cmd/dither"}},
+	{"google.golang.org/grpc", []string{"proto/...", "noise/...", "dataloader", "trainer", "trainer/allreduce/...", "coordinator/...", "cmd/dither", "cmd/dither/simulation"}},
 	{"github.com/spf13/cobra", []string{"cmd/dither"}},
 	{"github.com/vbauerster/mpb", []string{"cmd/dither"}},
 }

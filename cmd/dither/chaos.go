@@ -40,8 +40,9 @@ type chaosResult struct {
 	Model            string    `json:"model"`
 	Iterations       int       `json:"iterations"`
 	ParametersSHA256 string    `json:"parameters_sha256"`
-	Faults           int       `json:"faults"` // that were played
-	Kills            int       `json:"kills"`  // of trainers of the generation
+	Faults           int       `json:"faults"`     // that were played
+	Unrecorded       int       `json:"unrecorded"` // iterations of all runs whose record was lost with everybody who had it
+	Kills            int       `json:"kills"`      // of trainers of the generation
 	RecoveryMedian   *float64  `json:"recovery_seconds_median"`
 	RecoveryMax      *float64  `json:"recovery_seconds_max"`
 	Failures         []outcome `json:"failures"`
@@ -147,6 +148,7 @@ func (o chaosOptions) run(ctx context.Context, a *app, kinds []chaos.Kind) (err 
 			return context.Cause(ctx)
 		}
 		result.Faults += out.Played
+		result.Unrecorded += out.Unrecorded
 		recoveries = append(recoveries, out.Recovery...)
 		fmt.Fprintln(a.stderr, out.line(i+1, o.Schedules))
 		if !out.OK {
@@ -180,6 +182,9 @@ func (o outcome) line(i, n int) string {
 		return s + "FAILED: " + o.Reason
 	}
 	s += fmt.Sprintf("same bits after %.1f s, %d of %d faults, %d generations", o.Seconds, o.Played, o.Faults, o.Generations)
+	if o.Unrecorded > 0 {
+		s += fmt.Sprintf(", %d iterations without a record, as all who had it were lost", o.Unrecorded)
+	}
 	if len(o.Recovery) > 0 {
 		s += fmt.Sprintf(", recovered from a kill in %.2f s at most", slices.Max(o.Recovery))
 	}

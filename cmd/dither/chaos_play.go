@@ -28,6 +28,7 @@ type outcome struct {
 	Faults      int       `json:"faults"`
 	Played      int       `json:"played"` // of them, before the run was over
 	Generations uint64    `json:"generations"`
+	Unrecorded  int       `json:"unrecorded"` // iterations whose record no process had any more
 	Seconds     float64   `json:"seconds"`
 	Recovery    []float64 `json:"recovery_seconds"` // from each kill of a trainer of the generation to the first iteration of a later one
 	Logs        string    `json:"logs"`
@@ -38,6 +39,7 @@ type play struct {
 	stage    *stage
 	schedule chaos.Schedule
 	members  *membership.Client
+	busy     sync.WaitGroup
 
 	mu         sync.Mutex
 	began      chan struct{} // closed at the first iteration
@@ -75,7 +77,7 @@ func playSchedule(ctx context.Context, a *app, quiet *quietRun, s chaos.Schedule
 		out.Reason = err.Error()
 	default:
 		out.Generations = result.GetGenerations()
-		out.Reason = quiet.differs(result, run)
+		out.Reason, out.Unrecorded = quiet.differs(result, run, s.MayLoseRecords(o.Trainers))
 	}
 	out.OK = out.Reason == ""
 	return out
@@ -84,7 +86,7 @@ func playSchedule(ctx context.Context, a *app, quiet *quietRun, s chaos.Schedule
 // perform raises the stage, plays, and waits for the run's result.
 func (p *play) perform(ctx context.Context, a *app, patience time.Duration, out *outcome) (*ditherv1.RunResult, error) {
 	defer p.stage.clear()
-	if err := p.stage.raise(); err != nil {
+	if err := p.stage.raise(ctx); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -94,17 +96,16 @@ func (p *play) perform(ctx context.Context, a *app, patience time.Duration, out 
 		return nil, err
 	}
 	defer p.members.Close()
-	var busy sync.WaitGroup
-	defer busy.Wait()
+	defer p.busy.Wait()
 	defer cancel()
-	busy.Go(func() {
+	p.busy.Go(func() {
 		for g := range p.members.WatchGeneration(ctx) {
 			p.mu.Lock()
 			p.generation = g
 			p.mu.Unlock()
 		}
 	})
-	busy.Go(func() { out.Played = p.act(ctx) })
+	p.busy.Go(func() { out.Played = p.act(ctx) })
 	w := &watcher{app: newApp(io.Discard, io.Discard), seen: p.hear}
 	w.reach = func(ctx context.Context) (ditherv1.CoordinatorServiceClient, io.Closer, error) {
 		return dialLeader(ctx, p.members)
@@ -114,7 +115,7 @@ func (p *play) perform(ctx context.Context, a *app, patience time.Duration, out 
 		err    error
 	}
 	ended := make(chan end, 1)
-	busy.Go(func() {
+	p.busy.Go(func() {
 		r, err := w.follow(ctx)
 		for err == nil && p.onFullDisk(ctx, r) {
 			r, err = w.follow(ctx)
@@ -224,61 +225,11 @@ func (p *play) begin(ctx context.Context, f chaos.Fault) (end func()) {
 		s.back(f.Target)
 		return func() {}
 	case f.Kind == chaos.Disk:
-		p.fillDisk(ctx)
+		p.busy.Go(func() { p.fillDisk(ctx) })
 		return func() {}
 	}
 	p.noteKill(f)
 	return down(syscall.SIGKILL)
-}
-
-// diskWait is how long a run may take to fail on a full disk, and its roles to end with it.
-const diskWait = 10 * time.Second
-
-// fillDisk lets the coordinators' disk be full until the run has failed of it, and then resumes the run.
-func (p *play) fillDisk(ctx context.Context) {
-	failed := make(chan struct{})
-	p.mu.Lock()
-	p.filled = &fullDisk{failed: failed, resumed: make(chan struct{})}
-	p.mu.Unlock()
-	if err := p.stage.fillDisk(); err != nil {
-		p.stage.problem(err.Error())
-		return
-	}
-	select {
-	case <-failed:
-	case <-time.After(diskWait): // no record may have been due
-	case <-ctx.Done():
-		return
-	}
-	if err := p.stage.resume(ctx); err != nil && ctx.Err() == nil {
-		p.stage.problem(fmt.Sprintf("the run cannot be resumed after a full disk: %v", err))
-	}
-	close(p.filled.resumed)
-}
-
-// fullDisk is where such a fault stands.
-type fullDisk struct{ failed, resumed chan struct{} }
-
-// onFullDisk says whether a result is that of a run whose disk is full, and waits until it is resumed.
-func (p *play) onFullDisk(ctx context.Context, r *ditherv1.RunResult) bool {
-	p.mu.Lock()
-	f := p.filled
-	p.mu.Unlock()
-	if f == nil || r.GetPhase() != "failed" {
-		return false
-	}
-	select {
-	case <-f.resumed: // it failed once more
-		return false
-	default:
-	}
-	close(f.failed)
-	select {
-	case <-f.resumed:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // noteKill keeps when a trainer that is in the generation is killed.

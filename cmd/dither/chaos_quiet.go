@@ -19,7 +19,7 @@ const (
 	trialLength    = 200 // iterations of the run by which the length of the others is told
 	teacherLength  = 20
 	fewest         = 50  // iterations, however slow the machine
-	slowDown       = 0.8 // of the trial's speed: proxies, and faults
+	slowDown       = 1.0 // of the trial's speed: proxies, and faults
 	checkpointsPer = 12  // run
 )
 
@@ -123,30 +123,33 @@ func (q *quietRun) prepare(run string) (name string, err error) {
 	return runName(ditherv1.Hash(file.GetSpec()), run), nil
 }
 
-// differs says in words what of a run is not the quiet run's; empty: nothing.
-func (q *quietRun) differs(r *ditherv1.RunResult, run string) string {
+// differs says in words what of a run is not the quiet run's; empty: nothing. Of the iterations' records some may be missing, if that is said; their number is given.
+func (q *quietRun) differs(r *ditherv1.RunResult, run string, mayLose bool) (why string, missing int) {
 	if r.GetPhase() != "finished" {
-		return fmt.Sprintf("the run %s: %s", r.GetPhase(), r.GetReason())
+		return fmt.Sprintf("the run %s: %s", r.GetPhase(), r.GetReason()), 0
 	}
 	if r.GetParametersSha256() != q.result.ParametersSHA256 {
-		return fmt.Sprintf("its parameters are sha256:%s, and the quiet run's sha256:%s", r.GetParametersSha256(), q.result.ParametersSHA256)
+		return fmt.Sprintf("its parameters are sha256:%s, and the quiet run's sha256:%s", r.GetParametersSha256(), q.result.ParametersSHA256), 0
 	}
 	record, err := runlog.Read(run)
 	if err != nil {
-		return err.Error()
+		return err.Error(), 0
 	}
-	for i, it := range record.Iterations {
+	next := uint32(1)
+	for _, it := range record.Iterations {
+		k := it.Iteration
 		switch {
-		case i >= len(q.losses):
-			return fmt.Sprintf("metrics.jsonl has %d iterations, and the quiet run %d", len(record.Iterations), len(q.losses))
-		case it.Iteration != uint32(i+1):
-			return fmt.Sprintf("metrics.jsonl has iteration %d where %d is due", it.Iteration, i+1)
-		case it.Loss != q.losses[i]:
-			return fmt.Sprintf("the loss of iteration %d is %v, and the quiet run's %v", it.Iteration, it.Loss, q.losses[i])
+		case k < next || int(k) > len(q.losses):
+			return fmt.Sprintf("metrics.jsonl has iteration %d where %d is due, of %d", k, next, len(q.losses)), missing
+		case it.Loss != q.losses[k-1]:
+			return fmt.Sprintf("the loss of iteration %d is %v, and the quiet run's %v", k, it.Loss, q.losses[k-1]), missing
 		}
+		missing += int(k - next)
+		next = k + 1
 	}
-	if got := len(record.Iterations); got != len(q.losses) {
-		return fmt.Sprintf("metrics.jsonl has %d iterations, and the quiet run %d", got, len(q.losses))
+	missing += len(q.losses) - int(next-1)
+	if missing > 0 && !mayLose {
+		return fmt.Sprintf("metrics.jsonl lacks %d of %d iterations, and nothing was done for which it may", missing, len(q.losses)), missing
 	}
-	return ""
+	return "", missing
 }

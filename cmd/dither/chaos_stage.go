@@ -29,6 +29,7 @@ type stage struct {
 	cluster string // of etcd
 	etcd    string // its client addresses
 	tending sync.WaitGroup
+	moving  sync.Mutex // while a process is brought back, or all are
 
 	mu       sync.Mutex
 	actors   map[string]*actor // by place
@@ -208,6 +209,12 @@ func (s *stage) signal(place string, with syscall.Signal, away bool) {
 func (s *stage) back(place string) {
 	s.mu.Lock()
 	a := s.actors[place]
+	s.mu.Unlock()
+	if a.kind != "etcd" { // which whoever resumes the run may be waiting for
+		s.moving.Lock()
+		defer s.moving.Unlock()
+	}
+	s.mu.Lock()
 	there := a.child != nil && !a.away && !a.child.gone()
 	s.mu.Unlock()
 	if there { // as the run was resumed meanwhile
@@ -219,7 +226,7 @@ func (s *stage) back(place string) {
 }
 
 // raise starts every process of the run.
-func (s *stage) raise() error {
+func (s *stage) raise(ctx context.Context) error {
 	o := s.options
 	var cluster, clients []string
 	var members []*actor
@@ -252,22 +259,27 @@ func (s *stage) raise() error {
 			}
 		}
 	}
-	return s.bringAll()
+	return s.bringAll(ctx)
 }
 
 // roles are the kinds of processes that etcd outlives, in the order in which they start.
 var roles = []string{"coordinator", "teacher", "trainer"}
 
-// bringAll starts a life in every place but etcd's. The first coordinator is waited for.
-func (s *stage) bringAll() error {
+// bringAll starts a life in every place but etcd's. The first coordinator is waited for, as etcd is by it.
+func (s *stage) bringAll(ctx context.Context) error {
 	for _, kind := range roles {
 		for _, a := range s.of(kind) {
-			var answer *listening
-			if a.place == "coordinator-0" {
-				answer = &listening{}
+			if a.place != "coordinator-0" {
+				if err := s.bring(a, nil); err != nil {
+					return err
+				}
+				continue
 			}
-			if err := s.bring(a, answer); err != nil {
-				return err
+			for err := s.bring(a, &listening{}); err != nil; err = s.bring(a, &listening{}) {
+				if exitCode(err) != exitTemporary || ctx.Err() != nil {
+					return err
+				}
+				time.Sleep(retryPause)
 			}
 		}
 	}
@@ -284,50 +296,6 @@ func (s *stage) of(kind string) (all []*actor) {
 		}
 	}
 	return all
-}
-
-// fillDisk makes the disk full for every coordinator that is there.
-func (s *stage) fillDisk() error {
-	s.mu.Lock()
-	s.full = true
-	s.mu.Unlock()
-	for _, a := range s.of("coordinator") {
-		s.mu.Lock()
-		k := a.child
-		s.mu.Unlock()
-		if k.gone() {
-			continue
-		}
-		if err := chaos.FillDisk(k.cmd.Process.Pid); err != nil && !k.gone() {
-			return fmt.Errorf("filling the disk of %s: %w", a.place, err)
-		}
-	}
-	return nil
-}
-
-// resume ends every process but etcd, and begins the run again from its newest checkpoint.
-func (s *stage) resume(ctx context.Context) error {
-	for _, kind := range roles {
-		for _, a := range s.of(kind) {
-			s.signal(a.place, syscall.SIGKILL, true)
-			s.mu.Lock()
-			k := a.child
-			s.mu.Unlock()
-			select {
-			case <-k.done:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	}
-	s.mu.Lock()
-	s.resuming, s.full = true, false
-	s.mu.Unlock()
-	err := s.bringAll()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.resuming = false
-	return err
 }
 
 // clear ends every process.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -28,32 +29,37 @@ func TestWhatDiffersFromTheQuietRun(t *testing.T) {
 	q := &quietRun{result: &runlog.Result{ParametersSHA256: "aa"}, losses: []float64{3, 2, 1}}
 	for _, c := range []struct {
 		phase, sum string
-		losses     []float64
+		losses     map[uint32]float64
+		mayLose    bool
 		want       string
+		missing    int
 	}{
-		{"finished", "aa", []float64{3, 2, 1}, ""},
-		{"failed", "aa", []float64{3, 2, 1}, "the run failed: why"},
-		{"finished", "ab", []float64{3, 2, 1}, "its parameters are sha256:ab, and the quiet run's sha256:aa"},
-		{"finished", "aa", []float64{3, 2.5, 1}, "the loss of iteration 2 is 2.5, and the quiet run's 2"},
-		{"finished", "aa", []float64{3, 2}, "metrics.jsonl has 2 iterations, and the quiet run 3"},
-		{"finished", "aa", []float64{3, 2, 1, 1}, "metrics.jsonl has 4 iterations, and the quiet run 3"},
+		{"finished", "aa", map[uint32]float64{1: 3, 2: 2, 3: 1}, false, "", 0},
+		{"failed", "aa", map[uint32]float64{1: 3, 2: 2, 3: 1}, false, "the run failed: why", 0},
+		{"finished", "ab", map[uint32]float64{1: 3, 2: 2, 3: 1}, false, "its parameters are sha256:ab, and the quiet run's sha256:aa", 0},
+		{"finished", "aa", map[uint32]float64{1: 3, 2: 2.5, 3: 1}, false, "the loss of iteration 2 is 2.5, and the quiet run's 2", 0},
+		{"finished", "aa", map[uint32]float64{1: 3, 3: 1}, false, "metrics.jsonl lacks 1 of 3 iterations, and nothing was done for which it may", 1},
+		{"finished", "aa", map[uint32]float64{1: 3, 3: 1}, true, "", 1},
+		{"finished", "aa", map[uint32]float64{1: 3}, true, "", 2},
+		{"finished", "aa", map[uint32]float64{1: 3, 3: 2}, true, "the loss of iteration 3 is 2, and the quiet run's 1", 0},
+		{"finished", "aa", map[uint32]float64{1: 3, 2: 2, 3: 1, 4: 1}, true, "metrics.jsonl has iteration 4 where 4 is due, of 3", 0},
 	} {
 		dir := t.TempDir()
 		log, err := runlog.Create(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, loss := range c.losses {
-			if err := log.Iteration(runlog.Iteration{Iteration: uint32(i + 1), Loss: loss}); err != nil {
+		for _, k := range slices.Sorted(maps.Keys(c.losses)) {
+			if err := log.Iteration(runlog.Iteration{Iteration: k, Loss: c.losses[k]}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := log.Close(); err != nil {
 			t.Fatal(err)
 		}
-		got := q.differs(&ditherv1.RunResult{Phase: c.phase, Reason: "why", ParametersSha256: c.sum}, dir)
-		if got != c.want {
-			t.Errorf("%+v: %q", c, got)
+		got, missing := q.differs(&ditherv1.RunResult{Phase: c.phase, Reason: "why", ParametersSha256: c.sum}, dir, c.mayLose)
+		if got != c.want || missing != c.missing {
+			t.Errorf("%+v: %q, %d missing", c, got, missing)
 		}
 	}
 }

@@ -111,10 +111,7 @@ func dropped(s State, seat Seat, next *Generation) string {
 		return "it is not here any more, or will not be"
 	}
 	missed := slices.ContainsFunc(s.Complaints, func(c Complaint) bool { return c.Generation == s.Last && (c.To == seat.ID || c.To == "") })
-	heard := slices.ContainsFunc(s.Generation.Seats, func(seat Seat) bool {
-		t := s.trainer(seat.Member)
-		return t != nil && t.Connected && t.Silent < s.Silence
-	})
+	heard := slices.ContainsFunc(s.Trainers, func(t Trainer) bool { return t.Connected && t.Silent < s.Silence })
 	switch grace := s.Leading < s.Grace; {
 	case !trainer.Lease && (!grace || missed):
 		return "its lease ended"

@@ -46,12 +46,9 @@ func (v *view) howLost(seat Seat) string {
 	return ""
 }
 
-// hears says that some trainer of the generation is heard, so that it is not this coordinator who is cut off.
+// hears says that some trainer is heard, so that it is not this coordinator who is cut off.
 func (v *view) hears() bool {
-	return slices.ContainsFunc(v.Generation.Seats, func(seat Seat) bool {
-		t := v.trainer(seat.Member)
-		return t != nil && t.Connected && !v.silent(*t)
-	})
+	return slices.ContainsFunc(v.Trainers, func(t Trainer) bool { return t.Connected && !v.silent(t) })
 }
 
 // spoke says whether the trainer in a seat has had its last word.

@@ -208,6 +208,26 @@ func (d *drawer) somebodyElse(f Fault) bool {
 	return false
 }
 
+// MayLoseRecords says whether every one of the trainers that a run begins with may be gone before any coordinator had the records of its last iterations. State is
+// copied from one trainer to the next, and records are not: the parameters are the same then, and some lines of metrics.jsonl are missing.
+func (s Schedule) MayLoseRecords(trainers int) bool {
+	gone, silent := map[string]bool{}, false
+	for _, f := range s.Faults {
+		switch f.Kind {
+		case Kill, Term:
+			gone[f.Target] = true
+		case Coordinator, Etcd, Cut, Delay:
+			silent = true
+		}
+	}
+	for i := range trainers {
+		if !gone[place("trainer", i)] {
+			return false
+		}
+	}
+	return silent
+}
+
 // String is the schedule in words, a line a fault.
 func (s Schedule) String() string {
 	var b strings.Builder

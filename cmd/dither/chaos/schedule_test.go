@@ -113,6 +113,23 @@ func TestOnlyWhatIsAskedForIsDrawn(t *testing.T) {
 	}
 }
 
+func TestWhenRecordsMayBeLost(t *testing.T) {
+	kill0, term1, lead := Fault{Kind: Kill, Target: "trainer-0"}, Fault{Kind: Term, Target: "trainer-1"}, Fault{Kind: Coordinator, Target: "coordinator-0"}
+	for _, c := range []struct {
+		faults []Fault
+		want   bool
+	}{
+		{[]Fault{kill0, lead, term1}, true},
+		{[]Fault{kill0, term1}, false},       // a coordinator had them
+		{[]Fault{kill0, lead, kill0}, false}, // trainer-1 has them
+		{[]Fault{lead, {Kind: Freeze, Target: "trainer-0"}}, false},
+	} {
+		if got := (Schedule{Faults: c.faults}).MayLoseRecords(2); got != c.want {
+			t.Errorf("%v: %v", c.faults, got)
+		}
+	}
+}
+
 func TestParseKinds(t *testing.T) {
 	if got, err := ParseKinds("kill, cut"); err != nil || !reflect.DeepEqual(got, []Kind{Kill, Cut}) {
 		t.Errorf("%v, %v", got, err)
