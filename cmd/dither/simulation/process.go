@@ -50,7 +50,7 @@ func (w *world) start(host string) {
 	p.work = p.network(name)
 	w.mutant.changeWork(p.work)
 	t, err := trainer.New(trainer.Config{Member: p.member, Run: w.run, Members: members{p}, Coordinators: coordinators{p, w.lane(name+" leader", w.Travel)}, Exchange: w.net.Node(name), Peers: peers{p}, Labels: w.mutant.changeLabels(&labels{p: p, lane: w.lane(name+" labels", w.LabelDelay)}),
-		Work: p.work, Logger: w.log.With(slog.String("trainer", name))})
+		Work: p.work, ChunkFloats: w.ChunkFloats, Logger: w.log.With(slog.String("trainer", name))})
 	if err != nil {
 		panic(err)
 	}
