@@ -146,12 +146,17 @@ func TestMutants(t *testing.T) {
 // TestASeedReplays plays schedules twice.
 func TestASeedReplays(t *testing.T) {
 	dir := folder(t)
-	same := 0
-	const n = 20
-	for seed := uint64(1); seed <= n; seed++ {
+	same, n := 0, uint64(20)
+	for seed := range n {
 		if play(t, draw(seed), nil, dir, nil).hash == play(t, draw(seed), nil, dir, nil).hash {
 			same++
 		}
 	}
 	t.Logf("%d of %d seeds gave the same trace twice", same, n)
+	if same < 10 {
+		t.Errorf("only %d of %d seeds gave the same trace twice", same, n)
+	}
+	if play(t, draw(1), nil, dir, nil).hash == play(t, draw(2), nil, dir, nil).hash {
+		t.Error("two seeds gave the same trace")
+	}
 }
