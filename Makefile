@@ -14,6 +14,9 @@ BENCH ?= .
 DATA ?= data
 TEACHER ?= resnet20.th
 SEEDS ?= 3
+# How many schedules of faults `make simulate` plays, and from which seed on.
+SCHEDULES ?= 10000
+FIRST ?= 1
 # What `make chaos` plays.
 SCHEDULES ?= 100
 SEED ?= 1
