@@ -257,7 +257,7 @@ func (w *world) farewell() {
 	w.mu.Lock()
 	unheard := w.LateKill || w.etcdAway
 	w.mu.Unlock()
-	if err != nil && !(w.LateKill && w.etcdAway) {
+	if err != nil {
 		_ = w.defect("trainers are still there %v after the run ended: %s", farewell, w.standing())
 	}
 	if unheard { // the result may not be in etcd

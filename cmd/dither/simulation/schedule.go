@@ -109,7 +109,7 @@ var durations = []time.Duration{100 * time.Millisecond, 700 * time.Millisecond, 
 // draw makes the schedule of a seed.
 func draw(seed uint64) Schedule {
 	r := rand.New(rand.NewPCG(seed, 1))
-	s := Schedule{Seed: seed, Shards: 3 + r.IntN(4), Iterations: 8 + r.Uint32N(5), Candidates: 1 + r.IntN(2), Compute: pick(r, 5, 20, 50, 120), Delay: pick(r, 0, 5, 30, 100), Travel: pick(r, 1, 10, 60),
+	s := Schedule{Seed: seed, Shards: 3 + r.IntN(4), Iterations: 8 + r.Uint32N(5), Candidates: 1 + r.IntN(2), Compute: pick(r, 5, 20, 50, 120), Delay: pick(r, 0, 5, 30, 100, 400), Travel: pick(r, 1, 10, 60),
 		LabelDelay: pick(r, 1, 30, 300), ChunkFloats: []int{0, 8, 16}[r.IntN(3)], CheckpointEvery: []uint32{0, 2, 3, 5}[r.IntN(4)], EvalEvery: r.Uint32N(2), Lease: pick(r, 3000, 5000, 10000), LateKill: r.IntN(8) == 0}
 	s.Start = 2 + r.IntN(min(3, s.Shards-1))
 	s.Min, s.Max = 1, s.Shards
@@ -180,7 +180,7 @@ func (d *drawing) event(at time.Duration) {
 		}
 		return a, b
 	}
-	switch d.IntN(17) {
+	switch d.IntN(18) {
 	case 0, 1, 2: // a trainer dies, and mostly comes back
 		who := d.trainer()
 		d.add(Event{At: at, Kind: Kill, Who: who})
@@ -219,10 +219,13 @@ func (d *drawing) event(at time.Duration) {
 		d.add(Event{At: at, Kind: TeacherOff, For: d.lasting()})
 	case 14:
 		d.add(Event{At: at, Kind: EtcdOff, For: d.lasting()})
-	case 15:
+	case 15, 17:
 		a, b := two()
 		if d.IntN(2) == 0 {
-			d.add(Event{At: at, Kind: Break, Who: a, Other: b})
+			for range 1 + d.IntN(3) { // what the old stream carried may arrive in a later generation
+				d.add(Event{At: at, Kind: Break, Who: a, Other: b})
+				at += pick(d.Rand, 40, 150, 600)
+			}
 		} else {
 			d.add(Event{At: at, Kind: Slow, Who: a, Other: b, For: pick(d.Rand, 50, 400)})
 		}

@@ -57,7 +57,6 @@ type world struct {
 	result    *ditherv1.RunResult
 	ender     *candidate                        // that gave it
 	etcdAway  bool                              // when it did
-	begun     int                               // how often a run was begun: again where a coordinator that came to lead found nobody of the generation in force in etcd
 	leads     map[*membership.Leadership]string // who won it
 }
 
