@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check same-bits students chaos build proto proto-baseline bench bench-go clean
+.PHONY: help demo test check simulate same-bits students chaos build proto proto-baseline bench bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
@@ -14,6 +14,9 @@ BENCH ?= .
 DATA ?= data
 TEACHER ?= resnet20.th
 SEEDS ?= 3
+# How many schedules of faults `make simulate` plays, and from which seed on.
+SCHEDULES ?= 10000
+FIRST ?= 1
 # What `make chaos` plays.
 SCHEDULES ?= 100
 SEED ?= 1
@@ -32,6 +35,9 @@ test: ## run every test, and those of the arithmetic in plain Go alone and as bu
 
 check: ## check formatting, vet, staticcheck, the wire, generated code, modules and import arrows
 	@.ci/check
+
+simulate: ## play whole runs in virtual time under faults by seed (SCHEDULES=10000 FIRST=1)
+	go test -timeout 0 -v -run TestSchedules ./cmd/dither/simulation -schedules $(SCHEDULES) -first $(FIRST)
 
 same-bits: ## execute one spec in many ways on CIFAR-10 and compare the sha256s (DATA=folder TEACHER=file)
 	.ci/same-bits '$(DATA)' '$(TEACHER)'

@@ -42,6 +42,7 @@ type Config struct {
 	Labels       LabelSource              // nil where no loss takes soft labels
 	Work         Work                     //
 	Grace        time.Duration            // how long one that was asked to go waits for the others to go on without it; 0: 20 s
+	ChunkFloats  int                      // of the all-reduce: allreduce.Options; 0: its default. A simulation's buckets are smaller than that
 	Logger       *slog.Logger             //
 }
 

@@ -124,7 +124,8 @@ func (t *Trainer) keepLevel(ctx context.Context, g *ditherv1.Generation) error {
 		first = max(0, slices.IndexFunc(others, func(m *ditherv1.Member) bool { return m.GetId() == t.source.member.GetId() }))
 	}
 	others = append(others[first:len(others):len(others)], others[:first]...)
-	ctx, cancel := t.news.until(ctx, func(n told) error { return t.leavesLevel(n, others[0]) })
+	entered := t.entered // of the loop's goroutine, and asked for in another one
+	ctx, cancel := t.news.until(ctx, func(n told) error { return leavesLevel(n, t.Member, entered, others[0]) })
 	defer cancel()
 	err := t.follow(ctx, others)
 	if ctx.Err() != nil {
@@ -146,8 +147,8 @@ func (t *Trainer) keepLevel(ctx context.Context, g *ditherv1.Generation) error {
 
 // leavesLevel says why one is not to go on keeping level by a source: there is something else to do, or the source is not in the generation in force. A source goes on where it stands, so
 // that a generation which neither names this trainer nor leaves the source out changes nothing.
-func (t *Trainer) leavesLevel(n told, by *ditherv1.Member) error {
-	if step, _ := next(n, t.Member, t.entered, false); step != stepFollow {
+func leavesLevel(n told, me *ditherv1.Member, entered uint64, by *ditherv1.Member) error {
+	if step, _ := next(n, me, entered, false); step != stepFollow {
 		return errNamed
 	}
 	if _, there := rankOf(n.generation, by); !there {

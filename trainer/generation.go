@@ -120,7 +120,7 @@ func (t *Trainer) enter(ctx context.Context, g *generation) error {
 	if c.err != nil {
 		return cmp.Or(superseded(entering), c.err)
 	}
-	g.reducer = allreduce.New(allreduce.Group{Rank: g.rank, Ranges: g.ranges()}, c.transport, allreduce.Options{Silence: t.silence})
+	g.reducer = allreduce.New(allreduce.Group{Rank: g.rank, Ranges: g.ranges()}, c.transport, allreduce.Options{ChunkFloats: t.ChunkFloats, Silence: t.silence})
 	if err := t.settle(entering, g, c.applied); err != nil {
 		t.end(g, err)
 		return err

@@ -23,7 +23,7 @@ var mutants = []*mutant{
 	{name: "a stale chunk accepted", reduce: allreduce.AcceptStale},
 	{name: "a tree over trainers", want: "is not the quiet run's", reduce: allreduce.SumOverTrainers},
 	{name: "other labels for a redo", want: "are not those of the first try", labels: func(l *labels) { l.forgetful = true }},
-	{name: "a deposed leader that writes", deposed: true},
+	{name: "a deposed leader that writes", want: "in force", deposed: true},
 }
 
 func (m *mutant) changeWork(n *network) {
@@ -41,10 +41,21 @@ func (m *mutant) changeLabels(l *labels) trainer.LabelSource {
 
 func (m *mutant) unfenced() bool { return m != nil && m.deposed }
 
-// seed of the labels: a forgetful source gives others each time it begins.
-func (l *labels) seed() uint64 {
-	if l.forgetful {
-		return l.p.w.Seed + l.turns<<32
+// otherBits says that the bits differ for a reason that only the coordinator can find.
+func (m *mutant) otherBits() bool { return m != nil && m.labels != nil }
+
+// seed of the labels of iteration k.
+func (l *labels) seed(k uint32) uint64 {
+	if !l.forgetful {
+		return l.p.w.Seed
+	}
+	again := l.given[k]
+	if l.given == nil {
+		l.given = map[uint32]bool{}
+	}
+	l.given[k] = true
+	if again {
+		return l.p.w.Seed + 1
 	}
 	return l.p.w.Seed
 }

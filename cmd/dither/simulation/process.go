@@ -50,7 +50,7 @@ func (w *world) start(host string) {
 	p.work = p.network(name)
 	w.mutant.changeWork(p.work)
 	t, err := trainer.New(trainer.Config{Member: p.member, Run: w.run, Members: members{p}, Coordinators: coordinators{p, w.lane(name+" leader", w.Travel)}, Exchange: w.net.Node(name), Peers: peers{p}, Labels: w.mutant.changeLabels(&labels{p: p, lane: w.lane(name+" labels", w.LabelDelay)}),
-		Work: p.work, Logger: w.log.With(slog.String("trainer", name))})
+		Work: p.work, ChunkFloats: w.ChunkFloats, Logger: w.log.With(slog.String("trainer", name))})
 	if err != nil {
 		panic(err)
 	}
@@ -108,6 +108,7 @@ func (p *process) seen(what string, k uint32, digest uint64) error {
 	switch {
 	case (what == "apply" || what == "follow") && int64(k) != last+1:
 		return w.defect("%s applied iteration %d after %d", p.member.GetAddress(), k, last)
+	case w.mutant.otherBits(): // the coordinator is to find it
 	case k > w.Iterations || w.oracle.digests[k] != digest:
 		return w.defect("the state of %s after iteration %d (%s) is not the quiet run's", p.member.GetAddress(), k, what)
 	}
@@ -186,14 +187,13 @@ type labels struct {
 	samples func(k uint32) []uint32
 	next    uint32
 	last    uint32
-	turns   uint64 // how often it began
 
-	forgetful bool // a mutant
+	forgetful bool // a mutant: what is asked for again gets another answer
+	given     map[uint32]bool
 }
 
 func (l *labels) Begin(first, last uint32, samples func(k uint32) []uint32) {
 	l.next, l.last, l.samples = first, last, samples
-	l.turns++
 }
 
 func (l *labels) Take(ctx context.Context, k uint32) ([]float32, error) {
@@ -212,7 +212,7 @@ func (l *labels) Take(ctx context.Context, k uint32) ([]float32, error) {
 	if err := l.p.gate(); err != nil {
 		return nil, err
 	}
-	return softLabels(l.seed(), k, l.samples(k)), nil
+	return softLabels(l.seed(k), k, l.samples(k)), nil
 }
 
 func (l *labels) Close() {}
