@@ -29,16 +29,17 @@ var errOtherRun = errors.New("etcd has another run under this name")
 
 // term is the time for which a coordinator leads, and all that it knows of the run. Another leader begins with another one, of the same record.
 type term struct {
-	config   Config
-	log      *slog.Logger
-	address  string
-	registry membership.Registry
-	lead     *membership.Leadership
-	store    *checkpoints
-	record   *record
-	journal  *journal
-	kick     chan struct{}       // capacity 1: there is something new to decide on
-	ended    *ditherv1.RunResult // the run was over before this term began; nil: it was not
+	config    Config
+	log       *slog.Logger
+	address   string
+	registry  membership.Registry
+	lead      *membership.Leadership
+	store     *checkpoints
+	record    *record
+	journal   *journal
+	kick      chan struct{}       // capacity 1: there is something new to decide on
+	concluded bool                // etcd has a result, of this execution or an earlier one
+	ended     *ditherv1.RunResult // the run was over before this term began; nil: it was not
 
 	mu    sync.Mutex // over all below
 	state            // what is known of the run
@@ -105,6 +106,7 @@ func (t *term) own(ctx context.Context) error {
 			r := &ditherv1.RunResult{}
 			// A coordinator in line may have lost its place there when the result was written; what is finished is not begun again by one that only stands by.
 			err := protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(p.Value, r)
+			t.concluded = true
 			if err == nil && (t.lead.StoodBefore(p) || t.config.Standby && r.GetPhase() == string(quorum.Finished)) {
 				t.ended = r
 			}
@@ -120,10 +122,14 @@ func (t *term) own(ctx context.Context) error {
 	return t.registry.PutPaper(ctx, t.lead, paperSpec, value)
 }
 
-// lives says that a generation is of this run, and that somebody of it is still there.
+// lives says that a generation is of this run, and that somebody of it is still there. Behind another leader that is so until a result says otherwise: where etcd was away for longer than
+// leases last nobody is in it, and its trainers live all the same.
 func (t *term) lives(g *ditherv1.Generation, members []*ditherv1.Member) bool {
 	if g.GetRun() != t.config.Run || g.GetSpecSha256() != t.config.SpecSHA256 {
 		return false
+	}
+	if t.config.Standby && !t.concluded {
+		return true
 	}
 	return slices.ContainsFunc(g.GetTrainers(), func(seat *ditherv1.Member) bool {
 		return slices.ContainsFunc(members, func(m *ditherv1.Member) bool {

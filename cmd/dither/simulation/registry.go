@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/dither-ml/dither/coordinator/membership"
@@ -151,6 +152,9 @@ func (r *registry) PutGeneration(ctx context.Context, l *membership.Leadership, 
 			return err
 		}
 		w.note("%s puts generation %d in force: %s", r.m.name, g.GetNumber(), g.GetReason())
+		if !strings.ContainsRune(g.GetReason(), ';') { // nobody was lost, left or joined: it is the first
+			w.change(func() { w.begun++ })
+		}
 		if leader != r.m.name {
 			return w.defect("%s put generation %d in force while %q led", r.m.name, g.GetNumber(), leader)
 		}

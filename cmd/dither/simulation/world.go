@@ -57,7 +57,7 @@ type world struct {
 	result    *ditherv1.RunResult
 	ender     *candidate                        // that gave it
 	etcdAway  bool                              // when it did
-	adrift    bool                              // no trainer was in etcd for a while: a coordinator that comes to lead begins anew after the newest checkpoint
+	begun     int                               // how often a run was begun: again where a coordinator that came to lead found nobody of the generation in force in etcd
 	leads     map[*membership.Leadership]string // who won it
 }
 
@@ -216,10 +216,6 @@ func (w *world) lapse(m *machine, epoch int) {
 		if over {
 			w.note("the leases of %s lapse", m.name)
 			w.etcd.Expire(runName, m.name)
-			there, _ := w.etcd.Run(runName).Members(context.Background())
-			if !slices.ContainsFunc(there, func(m *ditherv1.Member) bool { return m.GetRole() == "trainer" }) {
-				w.change(func() { w.adrift = true })
-			}
 		}
 	})
 }
