@@ -52,7 +52,7 @@ var arrows = []arrow{
 	{"coordinator", []string{"coordinator/...", "proto/..."}},
 
 	{"cmd/dither/chaos", nil},
-	{"cmd/dither/scale", nil},
+	{"cmd/dither/scale", []string{"trainer/allreduce"}},
 	// Whole runs in one process: trainers and coordinators meet here, without a wire.
 	{"cmd/dither/simulation", []string{"coordinator/...", "trainer/...", "proto/..."}},
 	{"cmd/dither", []string{"..."}},

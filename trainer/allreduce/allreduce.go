@@ -10,7 +10,8 @@
 //
 // # The routing
 //
-// Only the order is a tree. A bucket of n floats is cut into chunks of ChunkFloats; chunk c has an owner, rank c mod T. For each chunk:
+// Only the order is a tree. A bucket of n floats is cut into chunks, one for each trainer where that leaves them neither too small nor too large (ChunkFloats); chunk c of bucket b has an
+// owner, rank (b + c) mod T, so that small buckets have owners in turn (Owner). For each chunk:
 //
 //  1. Every trainer adds up each of its subtrees over the chunk and sends that partial sum to the owner.
 //  2. The owner puts each partial into the chunk's assembly, in whatever order they arrive. As soon as both children of a node are there, they are added.
@@ -87,6 +88,17 @@ type Options struct {
 
 // DefaultSilence is long beside the time that a process of a loaded machine waits for a processor, and short beside what a generation costs.
 const DefaultSilence = 2 * time.Second
+
+// Owner is the rank that adds up a chunk of a bucket.
+func Owner(bucket, index uint32, trainers int) int {
+	return int((bucket + index) % uint32(trainers))
+}
+
+// ChunkFloats is how many floats the chunks of a bucket have: a trainer's equal part, at most `most`, and no less than 32 KiB (or most) so that a message is worth its cost.
+func ChunkFloats(floats, trainers, most int) int {
+	const least = 8 << 10
+	return min(most, max(least, (floats+trainers-1)/trainers))
+}
 
 // DefaultChunkFloats is 256 KiB: large enough that a message's cost is small beside its bytes', small enough that chunks overlap.
 const DefaultChunkFloats = 64 << 10

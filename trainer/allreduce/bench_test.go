@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 )
 
@@ -32,13 +33,13 @@ func TestBench(t *testing.T) {
 }
 
 // iterations gives a function that does one all-reduce on all trainers at once, which stay between the calls.
-func iterations(tb testing.TB, ts []Transport, floats int) func() {
+func iterations(tb testing.TB, ts []Transport, floats int, o Options) func() {
 	n := len(ts)
 	begin, done := make([]chan uint32, n), make(chan error, n)
 	for rank := range n {
 		begin[rank] = make(chan uint32)
 		go func() {
-			r := New(Group{Rank: rank, Ranges: equalRanges(n, n)}, ts[rank], Options{})
+			r := New(Group{Rank: rank, Ranges: equalRanges(n, n)}, ts[rank], o)
 			shards, sum := [][]float32{make([]float32, floats)}, make([]float32, floats)
 			for k := range begin[rank] {
 				r.Begin(k)
@@ -73,7 +74,7 @@ func iterations(tb testing.TB, ts []Transport, floats int) func() {
 
 // Nothing is allocated for an all-reduce once the first ones have been: our code alone, without gRPC.
 func TestSteadyAllReducesAllocateNothing(t *testing.T) {
-	once := iterations(t, memoryTransports(3, MemoryOptions{}), 200_000)
+	once := iterations(t, memoryTransports(3, MemoryOptions{}), 200_000, Options{})
 	for range 5 {
 		once()
 	}
@@ -96,7 +97,7 @@ func BenchmarkAllReduce(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				once := iterations(b, ts, floats)
+				once := iterations(b, ts, floats, Options{})
 				once()
 				b.SetBytes(int64(4 * floats))
 				b.ReportAllocs()
@@ -106,6 +107,31 @@ func BenchmarkAllReduce(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkMessage is what a message costs beside its bytes, over loopback TCP: chunks of 64 floats between two trainers. core-µs/message is of one core, sending and
+// receiving; both trainers share the machine.
+func BenchmarkMessage(b *testing.B) {
+	const chunks = 1024
+	l, err := listen(2, tcp)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(l.stop)
+	ts, err := l.connect(b.Context(), 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	once := iterations(b, ts, 64*chunks, Options{ChunkFloats: 64})
+	once()
+	var before, after syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
+	for b.Loop() {
+		once()
+	}
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
+	used := after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano()
+	b.ReportMetric(float64(used)/1e3/float64(b.N*2*chunks), "core-µs/message") // a chunk of the other's goes there, and comes back
 }
 
 func BenchmarkSubtreeSum(b *testing.B) {

@@ -119,7 +119,7 @@ func (l *lane) receive() {
 
 // deliver sorts a chunk from a peer, and takes over its reference.
 func (r *Reducer) deliver(from int, c wire.Chunk) error {
-	owner := r.owner(c.Index)
+	owner := r.owner(c.Bucket, c.Index)
 	if r.stale {
 		c.Iteration = max(c.Iteration, r.now())
 	}
@@ -165,13 +165,14 @@ func (r *Reducer) makePartials() {
 func (r *Reducer) partialsOf(b *bucket, iteration uint32) error {
 	own := r.group.Ranges[r.group.Rank]
 	id, floats := b.id, b.floats
-	for index, at := uint32(0), 0; at < floats; index, at = index+1, at+r.chunkFloats {
-		owner := r.owner(index)
+	size := ChunkFloats(floats, len(r.group.Ranges), r.chunkFloats)
+	for index, at := uint32(0), 0; at < floats; index, at = index+1, at+size {
+		owner := r.owner(id, index)
 		for _, s := range r.subtrees {
 			if !r.room(owner) {
 				return nil
 			}
-			data := r.subtree(b.shards[s.First-own.First:s.End-own.First], at, min(r.chunkFloats, floats-at), owner)
+			data := r.subtree(b.shards[s.First-own.First:s.End-own.First], at, min(size, floats-at), owner)
 			c := wire.Chunk{Iteration: iteration, Kind: ditherv1.ChunkKind_CHUNK_KIND_PARTIAL, Bucket: id, Index: index, First: uint32(s.First), End: uint32(s.End), Data: data}
 			if owner != r.group.Rank {
 				r.mu.Lock()

@@ -162,9 +162,10 @@ func (r *Reducer) Wait(id uint32, sum []float32) error {
 	if r.err == nil && (b == nil || len(sum) != b.floats) {
 		panic(fmt.Sprintf("allreduce: wait for collective %d into %d floats, which was not started so", id, len(sum)))
 	}
-	for index := 0; r.err == nil && index*r.chunkFloats < b.floats; index++ {
-		at := index * r.chunkFloats
-		if err := r.waitChunk(chunkID{r.iteration, id, uint32(index)}, sum[at:min(at+r.chunkFloats, b.floats)]); err != nil {
+	size := ChunkFloats(len(sum), len(r.group.Ranges), r.chunkFloats)
+	for index := 0; r.err == nil && index*size < b.floats; index++ {
+		at := index * size
+		if err := r.waitChunk(chunkID{r.iteration, id, uint32(index)}, sum[at:min(at+size, b.floats)]); err != nil {
 			r.mu.Unlock()
 			r.fail(err)
 			r.mu.Lock()
@@ -187,7 +188,7 @@ func (r *Reducer) waitChunk(id chunkID, sum []float32) error {
 		a := r.chunks[id]
 		if a != nil && a.sum != nil {
 			if a.sum.Len() != len(sum) {
-				return r.refuse(r.owner(id.index), "%v has %d floats there and %d here", id, a.sum.Len(), len(sum))
+				return r.refuse(r.owner(id.bucket, id.index), "%v has %d floats there and %d here", id, a.sum.Len(), len(sum))
 			}
 			delete(r.chunks, id)
 			r.mu.Unlock()
@@ -207,7 +208,7 @@ func (r *Reducer) waitChunk(id chunkID, sum []float32) error {
 
 // missing is the rank of a peer without which a chunk's sum cannot come, although it has closed; or -1.
 func (r *Reducer) missing(id chunkID) int {
-	owner := r.owner(id.index)
+	owner := r.owner(id.bucket, id.index)
 	if owner == r.group.Rank {
 		return r.assembly(id).missing(&r.tree, r.departed)
 	}
@@ -217,7 +218,7 @@ func (r *Reducer) missing(id chunkID) int {
 	return -1
 }
 
-func (r *Reducer) owner(index uint32) int { return int(index % uint32(len(r.group.Ranges))) }
+func (r *Reducer) owner(bucket, index uint32) int { return Owner(bucket, index, len(r.group.Ranges)) }
 
 // assembly is the state of a chunk, made where there is none.
 func (r *Reducer) assembly(id chunkID) *assembly {

@@ -21,7 +21,7 @@ func sends(t *testing.T, chunks ...wire.Chunk) error {
 	r := New(Group{Rank: 0, Ranges: []Range{{0, 1}, {1, 4}}}, m.Rank(0), Options{ChunkFloats: 2})
 	defer r.Close()
 	r.Begin(5)
-	r.Start(9, [][]float32{{1, 2, 3}})
+	r.Start(8, [][]float32{{1, 2, 3}})
 	for _, c := range chunks {
 		floats := c.Data
 		if floats == nil {
@@ -31,13 +31,13 @@ func sends(t *testing.T, chunks ...wire.Chunk) error {
 			t.Fatal(err)
 		}
 	}
-	return r.Wait(9, make([]float32, 3))
+	return r.Wait(8, make([]float32, 3))
 }
 
 func TestChunksThatDoNotBelongAreRefused(t *testing.T) {
-	good := wire.Chunk{Iteration: 5, Kind: partial, Bucket: 9, Index: 0, First: 1, End: 2}
-	second := wire.Chunk{Iteration: 5, Kind: partial, Bucket: 9, Index: 0, First: 2, End: 4}
-	sum := wire.Chunk{Iteration: 5, Kind: whole, Bucket: 9, Index: 1}
+	good := wire.Chunk{Iteration: 5, Kind: partial, Bucket: 8, Index: 0, First: 1, End: 2}
+	second := wire.Chunk{Iteration: 5, Kind: partial, Bucket: 8, Index: 0, First: 2, End: 4}
+	sum := wire.Chunk{Iteration: 5, Kind: whole, Bucket: 8, Index: 1}
 	change := func(c wire.Chunk, f func(*wire.Chunk)) wire.Chunk { f(&c); return c }
 	for name, v := range map[string]struct {
 		chunks []wire.Chunk
@@ -48,14 +48,14 @@ func TestChunksThatDoNotBelongAreRefused(t *testing.T) {
 		"an iteration far ahead":           {[]wire.Chunk{change(good, func(c *wire.Chunk) { c.Iteration = 7 })}, []string{"iteration 7", "at iteration 5"}},
 		"shards that are no subtree":       {[]wire.Chunk{change(good, func(c *wire.Chunk) { c.End = 4 })}, []string{"[1, 4)", "[[1, 2) [2, 4)]", "rank 1 at memory:1"}},
 		"another trainer's shards":         {[]wire.Chunk{change(good, func(c *wire.Chunk) { c.First, c.End = 0, 1 })}, []string{"[0, 1)", "[[1, 2) [2, 4)]"}},
-		"a partial that came already":      {[]wire.Chunk{good, good}, []string{"came twice", "chunk 0 of collective 9 of iteration 5"}},
-		"a sum that came already":          {[]wire.Chunk{sum, sum}, []string{"came twice", "chunk 1 of collective 9 of iteration 5"}},
+		"a partial that came already":      {[]wire.Chunk{good, good}, []string{"came twice", "chunk 0 of collective 8 of iteration 5"}},
+		"a sum that came already":          {[]wire.Chunk{sum, sum}, []string{"came twice", "chunk 1 of collective 8 of iteration 5"}},
 		"a partial for another owner":      {[]wire.Chunk{change(good, func(c *wire.Chunk) { c.Index = 1 })}, []string{"owner is rank 1", "came to rank 0"}},
 		"a sum from one who is not owner":  {[]wire.Chunk{change(sum, func(c *wire.Chunk) { c.Index = 2 })}, []string{"owner is rank 0"}},
 		"no kind":                          {[]wire.Chunk{change(good, func(c *wire.Chunk) { c.Kind = 0 })}, []string{"UNSPECIFIED"}},
-		"a partial of another length":      {[]wire.Chunk{change(good, func(c *wire.Chunk) { c.Data = wire.Get(3) }), second}, []string{"3", "2", "chunk 0 of collective 9"}},
+		"a partial of another length":      {[]wire.Chunk{change(good, func(c *wire.Chunk) { c.Data = wire.Get(3) }), second}, []string{"3", "2", "chunk 0 of collective 8"}},
 		"a sum of another length":          {[]wire.Chunk{good, second, change(sum, func(c *wire.Chunk) { c.Data = wire.Get(2) })}, []string{"2 floats there and 1 here"}},
-		"an owned chunk of another bucket": {[]wire.Chunk{good, change(second, func(c *wire.Chunk) { c.Data = wire.Get(1) })}, []string{"floats", "chunk 0 of collective 9"}},
+		"an owned chunk of another bucket": {[]wire.Chunk{good, change(second, func(c *wire.Chunk) { c.Data = wire.Get(1) })}, []string{"floats", "chunk 0 of collective 8"}},
 	} {
 		err := sends(t, v.chunks...)
 		if !errors.Is(err, ErrRefused) {

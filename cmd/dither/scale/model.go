@@ -5,6 +5,8 @@ package scale
 import (
 	"cmp"
 	"slices"
+
+	"github.com/dither-ml/dither/trainer/allreduce"
 )
 
 // Net is the network and what handling a message costs. Every trainer has a link of its own into a switch that is never the limit.
@@ -12,8 +14,12 @@ type Net struct {
 	Name       string
 	Latency    float64 // seconds, one way
 	Bandwidth  float64 // bytes a second, each way
-	PerMessage float64 // seconds of one core for sending or receiving a message
+	PerMessage float64 // seconds of a core for sending or receiving a message
+	PerByte    float64 // and for each byte of it; a trainer has one core for this
 }
+
+// handle is the core's time for one end of a message.
+func (n Net) handle(bytes float64) float64 { return n.PerMessage + bytes*n.PerByte }
 
 // Job is an iteration of one trainer: seconds of computing, and the buckets of gradients that it completes on the way.
 type Job struct {
@@ -67,7 +73,7 @@ func Ring(trainers int, j Job, n Net) Result {
 	end, rounds := 0.0, 2*(trainers-1)
 	for b, floats := range j.Buckets {
 		piece := 4 * float64(floats) / float64(trainers)
-		end = max(end, j.ready(b)) + float64(rounds)*(n.Latency+2*n.PerMessage+piece/n.Bandwidth)
+		end = max(end, j.ready(b)) + float64(rounds)*(n.Latency+2*n.handle(piece)+piece/n.Bandwidth)
 	}
 	share := 2 * float64(trainers-1) / float64(trainers) * 4
 	return j.result(end, Result{Messages: 2 * rounds * len(j.Buckets), Streams: 2, Bytes: share * float64(j.Floats())})
@@ -86,7 +92,7 @@ func Levels(trainers, fanIn int, j Job, n Net) Result {
 			group := min(left, fanIn)
 			piece := held / float64(group)
 			others := float64(group - 1)
-			end += 2 * (n.Latency + 2*others*n.PerMessage + others*piece/n.Bandwidth)
+			end += 2 * (n.Latency + 2*others*n.handle(piece) + others*piece/n.Bandwidth)
 			r.Messages += 4 * (group - 1)
 			r.Bytes += 2 * others * piece
 			r.Streams += group - 1
@@ -103,12 +109,13 @@ type message struct {
 	bytes    float64
 }
 
-// Direct is the all-reduce as it is (trainer/allreduce): chunk c of a bucket goes to its owner from everybody, and its sum from the owner to everybody. One shard a trainer.
-func Direct(trainers, chunkFloats int, owner func(bucket, index, trainers int) int, j Job, n Net) Result {
+// Direct is the all-reduce as it is (trainer/allreduce): a chunk goes to its owner from everybody, and its sum from the owner to everybody. One shard a trainer.
+func Direct(trainers int, j Job, n Net) Result {
 	s := &simulation{net: n, cpu: make([]float64, trainers), out: make([]float64, trainers), in: make([]float64, trainers), sent: make([]float64, trainers), messages: make([]int, trainers)}
 	for b, floats := range j.Buckets {
-		for index, at := 0, 0; at < floats; index, at = index+1, at+chunkFloats {
-			c := chunk{owner: int32(owner(b, index, trainers)), missing: trainers, bytes: 4 * float64(min(chunkFloats, floats-at))}
+		size := allreduce.ChunkFloats(floats, trainers, allreduce.DefaultChunkFloats)
+		for index, at := 0, 0; at < floats; index, at = index+1, at+size {
+			c := chunk{owner: int32(allreduce.Owner(uint32(b), uint32(index), trainers)), missing: trainers, bytes: 4 * float64(min(size, floats-at))}
 			s.chunks = append(s.chunks, c)
 			for from := range trainers {
 				s.push(event{at: j.ready(b), kind: begin, m: message{int32(from), c.owner, int32(len(s.chunks) - 1), c.bytes}})
@@ -117,6 +124,24 @@ func Direct(trainers, chunkFloats int, owner func(bucket, index, trainers int) i
 	}
 	end := s.run()
 	return j.result(end, Result{Messages: slices.Max(s.messages), Streams: trainers - 1, Bytes: slices.Max(s.sent)})
+}
+
+// DirectLarge is Direct at sizes whose messages are too many to follow one by one: each bucket takes what the busiest trainer's core or link needs for it, and two latencies.
+func DirectLarge(trainers int, j Job, n Net) Result {
+	r := Result{Streams: trainers - 1}
+	end := 0.0
+	for b, floats := range j.Buckets {
+		size := allreduce.ChunkFloats(floats, trainers, allreduce.DefaultChunkFloats)
+		chunks := (floats + size - 1) / size
+		owned := (chunks + trainers - 1) / trainers
+		// The busiest one owns some: it gets a partial from everybody and sends the sum to everybody, and has the others' chunks to send and to get.
+		each := owned*(trainers-1) + chunks - owned
+		bytes := 4 * float64(size)
+		end = max(end, j.ready(b)) + max(2*float64(each)*n.handle(bytes), float64(each)*bytes/n.Bandwidth) + 2*n.Latency
+		r.Messages += 2 * each
+		r.Bytes += float64(each) * bytes
+	}
+	return j.result(end, r)
 }
 
 // chunk gathers its partials.
@@ -163,7 +188,7 @@ func (s *simulation) run() (end float64) {
 				next.kind = taken
 				break
 			}
-			s.cpu[m.from] = max(e.at, s.cpu[m.from]) + n.PerMessage
+			s.cpu[m.from] = max(e.at, s.cpu[m.from]) + n.handle(m.bytes)
 			next.at, next.kind = s.cpu[m.from], leave
 		case leave:
 			at := max(e.at, s.out[m.from])
@@ -173,7 +198,7 @@ func (s *simulation) run() (end float64) {
 			next.at, next.kind = at+n.Latency, arrive
 		case arrive:
 			s.in[m.to] = max(e.at, s.in[m.to]) + m.bytes/n.Bandwidth
-			s.cpu[m.to] = max(s.in[m.to], s.cpu[m.to]) + n.PerMessage
+			s.cpu[m.to] = max(s.in[m.to], s.cpu[m.to]) + n.handle(m.bytes)
 			s.messages[m.to]++
 			next.at, next.kind = s.cpu[m.to], taken
 		case taken:

@@ -158,7 +158,7 @@ type Chunk struct {
 	Kind ChunkKind `protobuf:"varint,1,opt,name=kind,proto3,enum=dither.v1.ChunkKind" json:"kind,omitempty"`
 	// Which collective of the iteration: buckets and mid-program collectives, numbered by the program.
 	Bucket uint32 `protobuf:"varint,2,opt,name=bucket,proto3" json:"bucket,omitempty"`
-	// Which piece of the bucket: its owner is chunk mod (number of trainers).
+	// Which piece of the bucket: its owner is (bucket + chunk) mod (number of trainers).
 	Chunk uint32 `protobuf:"varint,3,opt,name=chunk,proto3" json:"chunk,omitempty"`
 	// First shard of the subtree summed in a partial.
 	FirstShard uint32 `protobuf:"varint,4,opt,name=first_shard,json=firstShard,proto3" json:"first_shard,omitempty"`
