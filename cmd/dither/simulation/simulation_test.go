@@ -130,7 +130,11 @@ func TestMutants(t *testing.T) {
 				defer allreduce.Mutate(m.reduce)()
 			}
 			for seed := uint64(1); seed <= 1000; seed++ {
-				r := play(t, draw(seed), m, dir, nil)
+				s := draw(seed)
+				if m.shape != nil {
+					m.shape(&s)
+				}
+				r := play(t, s, m, dir, nil)
 				for _, d := range r.defects {
 					if strings.Contains(d, m.want) {
 						t.Logf("found with seed %d: %.300s", seed, d)
