@@ -401,14 +401,14 @@ func TestASplitCommitIsSettledByTheGreatest(t *testing.T) {
 	bubble(t, nil, func(w *world) {
 		a, b := w.start("trainer-0"), w.start("trainer-1")
 		w.joins(2)
-		b.trainer.Work = &splits{b.trainer.Work.(*Share), 6}
+		a.trainer.Work = &splits{a.trainer.Work.(*Share), 6} // which gets the last sum from the other
 		w.form(false, a, b)
 		w.await("both say what broke", func() bool { return len(reported(w, "", (*ditherv1.ReportRequest).GetAborted)) == 2 })
 		at := map[string]uint32{}
 		for _, id := range []string{"trainer-0", "trainer-1"} {
 			at[id] = reported(w, id, (*ditherv1.ReportRequest).GetAborted)[0].GetIteration()
 		}
-		if at["trainer-0"] != 7 || at["trainer-1"] != 6 {
+		if at["trainer-0"] != 6 || at["trainer-1"] != 7 {
 			t.Fatalf("the trainers broke off at %v", at)
 		}
 		w.form(false, a, b)
