@@ -87,6 +87,7 @@ func (t *term) step(ctx context.Context) bool {
 	t.mu.Lock()
 	now := time.Now()
 	t.forget(now)
+	t.forgive(now)
 	d := quorum.Decide(t.sight(now))
 	t.adopt(d, now)
 	t.mu.Unlock()
@@ -95,6 +96,18 @@ func (t *term) step(ctx context.Context) bool {
 		t.enforce(ctx, d.Generation)
 	}
 	return d.Over
+}
+
+// forgive takes this process's own pause (it was frozen, or its host was) for what it is: nobody was heard meanwhile, and nobody was silent for it. t.mu is held.
+func (t *term) forgive(now time.Time) {
+	if away := now.Sub(t.looked); !t.looked.IsZero() && away > t.config.Silence/2 {
+		for _, p := range t.peers {
+			if p.heard = p.heard.Add(away); p.heard.After(now) {
+				p.heard = now
+			}
+		}
+	}
+	t.looked = now
 }
 
 // enforce writes a generation to etcd, for as long as that takes: who does not lead any more cannot.

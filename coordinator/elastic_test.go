@@ -338,3 +338,22 @@ func TestWithoutAPort(t *testing.T) {
 		}
 	})
 }
+
+// A coordinator that was frozen for longer than Silence heard nobody: that is no silence of theirs.
+func TestACoordinatorsOwnPause(t *testing.T) {
+	now := time.Now()
+	c := &term{config: Config{Silence: 2 * time.Second}}
+	a, b := &peer{heard: now.Add(-5 * time.Second)}, &peer{heard: now.Add(-7 * time.Second)}
+	c.peers, c.looked = map[string]*peer{"a": a, "b": b}, now.Add(-5*time.Second)
+	c.forgive(now)
+	if was := now.Sub(a.heard); was != 0 {
+		t.Errorf("a is silent for %v after a pause of the coordinator's", was)
+	}
+	if was := now.Sub(b.heard); was != 2*time.Second {
+		t.Errorf("b, which was silent for 2 s before the pause, is so for %v", was)
+	}
+	c.forgive(now.Add(time.Second / 2))
+	if was := now.Sub(a.heard); was != 0 {
+		t.Errorf("half a second of nothing to do is taken for a pause: %v", was)
+	}
+}

@@ -48,8 +48,9 @@ type state struct {
 	times       []time.Time // at which the last rateOver+1 iterations were recorded
 	paces       [][]float32 // seconds of each shard, of the last paceOver iterations
 
-	unrecorded  bool // the record cannot be written any more
-	disagreed   bool // trainers contradict each other
+	unrecorded  bool      // the record cannot be written any more
+	looked      time.Time // at the state, last
+	disagreed   bool      // trainers contradict each other
 	deposed     string
 	stopAsked   bool
 	stopReason  string

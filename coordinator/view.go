@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -23,7 +24,9 @@ func (t *term) status() *ditherv1.StatusResponse {
 	}
 	for _, p := range t.trainers(time.Now()) {
 		shown := onTheWire(p.Member, roleTrainer)
-		shown.Iterations, shown.Doing = p.Iteration, p.Doing
+		if shown.Iterations, shown.Doing = p.Iteration, p.Doing; !p.Connected && p.Silent >= time.Second {
+			shown.Doing = fmt.Sprintf("not heard for %v", p.Silent.Round(time.Second))
+		}
 		if rank := t.rank(p.Member); rank >= 0 {
 			seat := t.generation.Seats[rank]
 			shown.FirstShard, shown.EndShard = uint32(seat.First), uint32(seat.End)

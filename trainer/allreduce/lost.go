@@ -1,8 +1,11 @@
 package allreduce
 
 import (
+	"context"
 	"errors"
 	"fmt"
+
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
 // lostError says which peer is not there any more. It wraps ErrPeerLost and its cause.
@@ -14,7 +17,11 @@ type lostError struct {
 }
 
 func (e *lostError) Error() string {
-	return fmt.Sprintf("trainer of rank %d at %s: %v: %v", e.rank, e.address, ErrPeerLost, e.cause)
+	why := ditherv1.Message(e.cause)
+	if why == context.Canceled.Error() {
+		why = "its stream was cut"
+	}
+	return fmt.Sprintf("trainer of rank %d at %s: %v: %s", e.rank, e.address, ErrPeerLost, why)
 }
 
 func (e *lostError) Unwrap() []error { return []error{ErrPeerLost, e.cause} }
