@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate same-bits students chaos build proto proto-baseline bench bench-go clean
+.PHONY: help demo test check simulate same-bits students chaos build proto proto-baseline bench bench-cluster bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
@@ -61,6 +61,9 @@ proto-baseline: ## take today's proto/ as what later changes must stay compatibl
 
 bench: ## time dither, and PyTorch in turn (PEERS=folder PYTHON=exe), and write docs/benchmarks.md; SET=short PAIRS=2 tries it
 	.ci/bench
+
+bench-cluster: ## time what trainers do together, and gloo and DDP in turn (DATA=folder PEERS=folder PYTHON=exe)
+	.ci/bench-cluster '$(DATA)' '$(PEERS)'
 
 bench-go: ## run the Go benchmarks (BENCH=regexp chooses some)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

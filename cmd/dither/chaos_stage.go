@@ -300,6 +300,7 @@ func (s *stage) of(kind string) (all []*actor) {
 
 // clear ends every process.
 func (s *stage) clear() {
+	s.crew.close()
 	s.mu.Lock()
 	for _, a := range s.actors {
 		if a.child != nil && !a.child.gone() {

@@ -162,10 +162,17 @@ func (k *child) why() error {
 	return withCode(code, fmt.Errorf("%s: %s (its log is %s)", k.role, last, k.log))
 }
 
+// close says that the crew ends: none is started again, and who goes now is not missed.
+func (c *crew) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ending = true
+}
+
 // end waits for the children to leave, and makes those leave who do not. None is started again.
 func (c *crew) end(patience time.Duration) {
+	c.close()
 	c.mu.Lock()
-	c.ending = true
 	children := c.children
 	c.mu.Unlock()
 	deadline := time.After(patience)
