@@ -211,6 +211,9 @@ func (s *Service) check(r *ditherv1.NoisyLabelsRequest) error {
 	if k := r.GetIteration(); k == 0 || k > s.spec.GetIterations() {
 		return refuse(fmt.Sprintf("there is no iteration %d in a run of %d", k, s.spec.GetIterations()), "")
 	}
+	if n := len(r.GetSamples()); n > s.Data.Train.N() { // an answer is as large as its question, many times over
+		return refuse(fmt.Sprintf("%d samples were asked for at once, of %d training images", n, s.Data.Train.N()), "ask for those of a batch")
+	}
 	for _, id := range r.GetSamples() {
 		if int(id) >= s.Data.Train.N() {
 			return refuse(fmt.Sprintf("there is no sample %d among %d training images", id, s.Data.Train.N()), "")

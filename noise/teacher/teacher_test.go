@@ -193,6 +193,7 @@ func TestWhatIsNotServed(t *testing.T) {
 		"no iteration 0 in a run of 30":  func(r *ditherv1.NoisyLabelsRequest) { r.Iteration = 0 },
 		"no iteration 31 in a run of 30": func(r *ditherv1.NoisyLabelsRequest) { r.Iteration = 31 },
 		"no sample 80 among 80":          func(r *ditherv1.NoisyLabelsRequest) { r.Samples = []uint32{1, 80} },
+		"81 samples were asked for":      func(r *ditherv1.NoisyLabelsRequest) { r.Samples = make([]uint32, 81) },
 	} {
 		r := good()
 		spoil(r)
