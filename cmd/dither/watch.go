@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -167,7 +168,11 @@ func (w *watcher) event(e *ditherv1.WatchResponse) {
 func (w *watcher) status(s *ditherv1.StatusResponse) {
 	w.iterations = int(s.GetIterations())
 	if s.GetPhase() != "training" {
-		fmt.Fprintf(w.app.stderr, "%s: %s: %s\n", w.title, s.GetPhase(), s.GetReason())
+		what := s.GetReason()
+		if !strings.HasPrefix(what, s.GetPhase()) { // else it says so itself
+			what = s.GetPhase() + ": " + what
+		}
+		fmt.Fprintf(w.app.stderr, "%s: %s\n", w.title, what)
 	}
 	// The first is what everybody waited for: only a change is news.
 	if g := s.GetGeneration(); g > w.generation {

@@ -27,6 +27,8 @@ func sight(s State) *view {
 			// It is gone, or on its way.
 		case s.seated(t.Member) && (!t.Connected || s.silent(t)):
 			// It is lost, or not quite.
+		case !t.Connected && t.Silent < s.Silence/4:
+			// It is about to call.
 		case !t.Connected:
 			v.absent = append(v.absent, fmt.Sprintf("trainer %v is in etcd and has not called the coordinator", t.Member))
 		case s.silent(t):
