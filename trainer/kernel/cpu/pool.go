@@ -59,21 +59,23 @@ func (p *pool) work(w *worker, number int) {
 	}
 }
 
-// await returns when there is a round after the one seen.
+// await returns when there is a round after the one seen. A caller that was held up may wake a worker for a round that it has done already: that is no round.
 func (p *pool) await(w *worker, seen int64) {
-	for range patience {
-		for range looks {
-			if p.round.Load() != seen {
-				return
+	for {
+		for range patience {
+			for range looks {
+				if p.round.Load() != seen {
+					return
+				}
 			}
+			runtime.Gosched()
 		}
-		runtime.Gosched()
+		w.sleeps.Store(true)
+		if p.round.Load() != seen && w.sleeps.CompareAndSwap(true, false) {
+			return // nobody has seen it sleep
+		}
+		<-w.wake
 	}
-	w.sleeps.Store(true)
-	if p.round.Load() != seen && w.sleeps.CompareAndSwap(true, false) {
-		return // nobody has seen it sleep
-	}
-	<-w.wake
 }
 
 // call begins a round.
