@@ -56,7 +56,7 @@ func (o *offer) taken() []*stateRequest {
 
 // keep copies the state for others, where the copy that is there is another iteration's.
 func (t *Trainer) keep() (*kept, error) {
-	if k := t.offer.fresh(t.applied); k != nil {
+	if k, _ := t.offer.fresh(t.applied); k != nil {
 		return k, nil
 	}
 	c, err := t.Work.Snapshot()
@@ -64,9 +64,7 @@ func (t *Trainer) keep() (*kept, error) {
 		return nil, err
 	}
 	k := &kept{snapshot: c, used: time.Now()}
-	t.offer.mu.Lock()
-	defer t.offer.mu.Unlock()
-	t.offer.kept = k
+	t.offer.keep(k)
 	return k, nil
 }
 

@@ -31,7 +31,8 @@ type offer struct {
 	mu        sync.Mutex
 	open      bool // there is a state
 	applied   uint32
-	kept      *kept // the newest copy; nil: none
+	kept      *kept         // the newest copy; nil: none
+	copied    chan struct{} // closed when there is another copy
 	followers map[*follower]struct{}
 	pending   []*stateRequest // of the loop: for a later iteration
 }
@@ -79,7 +80,7 @@ type follower struct {
 }
 
 func newOffer() *offer {
-	return &offer{requests: make(chan *stateRequest), closed: make(chan struct{}), followers: map[*follower]struct{}{}}
+	return &offer{requests: make(chan *stateRequest), closed: make(chan struct{}), copied: make(chan struct{}), followers: map[*follower]struct{}{}}
 }
 
 // close refuses everything from now on.
@@ -171,29 +172,44 @@ func (o *offer) take(f *follower) (updates []*wireUpdate, cut string) {
 	return updates, f.cut
 }
 
-// fresh is the copy that is there, if it will do.
-func (o *offer) fresh(least uint32) *kept {
+// keep makes a copy what others get.
+func (o *offer) keep(k *kept) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.kept = k
+	close(o.copied)
+	o.copied = make(chan struct{})
+}
+
+// fresh is the copy that is there, if it will do; and a channel that is closed when there is another one.
+func (o *offer) fresh(least uint32) (*kept, <-chan struct{}) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.kept == nil || o.kept.iteration() < least {
-		return nil
+		return nil, o.copied
 	}
 	o.kept.used = time.Now()
-	return o.kept
+	return o.kept, nil
 }
 
-// state is a copy of the state after an iteration, or a later one, as soon as there is one.
+// state is a copy of the state after an iteration, or a later one, as soon as there is one. Who asks may be the very one for whom the loop waits in its iteration: a copy that the
+// loop makes before it has the request must do.
 func (o *offer) state(ctx context.Context, least uint32) (*kept, error) {
-	if k := o.fresh(least); k != nil {
-		return k, nil
-	}
 	r := &stateRequest{least, make(chan *kept, 1)}
-	select {
-	case o.requests <- r:
-	case <-o.closed:
-		return nil, errGone
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	for asked := false; !asked; {
+		k, copied := o.fresh(least)
+		if k != nil {
+			return k, nil
+		}
+		select {
+		case o.requests <- r:
+			asked = true
+		case <-copied:
+		case <-o.closed:
+			return nil, errGone
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
 	select {
 	case k := <-r.answer:

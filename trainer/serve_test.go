@@ -23,7 +23,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // bubble runs a test in a bubble of its own, where a wait takes no time.
 func bubble(t *testing.T, change func(*ditherv1.GetRunResponse), f func(w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(newWorld(t, change)) })
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, change)
+		t.Cleanup(func() { // where the test failed: a bubble whose trainers go on never ends
+			for _, p := range w.processes {
+				p.kill()
+			}
+		})
+		f(w)
+	})
 }
 
 // reach waits until iteration k is on record.
@@ -60,8 +68,16 @@ func (w *world) level(id string, k uint32) {
 // ends waits for trainers to end well, and gives the parameters hash on which all agree.
 func (w *world) ends(ps ...*process) string {
 	w.t.Helper()
+	late := time.After(10 * time.Minute)
 	for _, p := range ps {
-		if <-p.done; p.err != nil {
+		select {
+		case <-p.done:
+		case <-late:
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.t.Fatalf("%s does not end; the last reports are %v", p.id, w.reports[max(0, len(w.reports)-5):])
+		}
+		if p.err != nil {
 			w.t.Fatalf("%s ends with %v", p.id, p.err)
 		}
 	}
@@ -190,10 +206,15 @@ func TestALostTrainerCostsTheIterationInFlight(t *testing.T) {
 		<-held
 		b.kill()
 		w.await("both others say what broke", func() bool { return len(reported(w, "", (*ditherv1.ReportRequest).GetAborted)) == 2 })
+		var lost []string
 		for _, x := range reported(w, "", (*ditherv1.ReportRequest).GetAborted) {
-			if x.GetGeneration() != 1 || x.GetIteration() != 6 || !slices.Equal(x.GetLost(), []string{"trainer-1"}) || len(x.GetLabelDigests()) == 0 || x.GetReason() == "" {
+			lost = append(lost, x.GetLost()...) // not by who heard of it from the other first
+			if x.GetGeneration() != 1 || x.GetIteration() != 6 || len(x.GetLabelDigests()) == 0 || x.GetReason() == "" {
 				t.Errorf("what broke is %v", x)
 			}
+		}
+		if lost = slices.Compact(lost); !slices.Equal(lost, []string{"trainer-1"}) {
+			t.Errorf("the lost are said to be %v", lost)
 		}
 		w.form(false, a, c)
 		if got := w.ends(a, c); got != want {

@@ -5,10 +5,13 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/dither-ml/dither/noise/elementary"
 	"github.com/dither-ml/dither/noise/philox"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
+	"github.com/dither-ml/dither/trainer/checkpoint"
 	"github.com/dither-ml/dither/trainer/model"
 )
 
@@ -129,4 +132,32 @@ func TestDigest(t *testing.T) {
 	if digest([]float32{0}) == digest([]float32{float32(math.Copysign(0, -1))}) {
 		t.Error("0 and -0 have one digest, and other bits")
 	}
+}
+
+// TestACopyThatComesFirstAnswersARequest: who asks for the state may be the one for whom the loop waits in its iteration, where it takes no requests.
+func TestACopyThatComesFirstAnswersARequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffer()
+		got := make(chan uint32, 1)
+		go func() {
+			k, err := o.state(t.Context(), 6)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			got <- k.iteration()
+		}()
+		synctest.Wait() // until the request waits for the loop
+		for k := range uint32(7) {
+			o.keep(&kept{snapshot: &checkpoint.Checkpoint{Meta: checkpoint.Meta{Iteration: k}}})
+		}
+		select {
+		case k := <-got:
+			if k != 6 {
+				t.Errorf("the state after iteration %d was given", k)
+			}
+		case <-time.After(time.Minute):
+			t.Error("the request still waits for the loop")
+		}
+	})
 }
