@@ -53,6 +53,7 @@ func TestALostReplicaCostsNothingButTime(t *testing.T) {
 				w := labelsOf(t, "a:1", "b:1")
 				w.labels.Begin(1, 60, two)
 				w.takes(t, 1, two(1))
+				synctest.Wait() // what is asked ahead is answered: an answer on its way would say that the replica is back
 				w.replicas["a:1"].does(fault)
 				began := time.Now()
 				for k := uint32(2); k <= 40; k++ {
