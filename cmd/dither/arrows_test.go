@@ -47,7 +47,8 @@ var arrows = []arrow{
 	{"coordinator/runlog", nil},
 	{"coordinator/membership", []string{"proto/..."}},
 	{"coordinator/study", []string{"proto/...", "coordinator/runlog"}},
-	{"coordinator/report", []string{"coordinator/runlog"}},
+	{"coordinator/report/chart", nil},
+	{"coordinator/report", []string{"coordinator/runlog", "coordinator/report/chart", "coordinator/study"}},
 	{"coordinator/dashboard", []string{"coordinator/runlog"}},
 	{"coordinator", []string{"coordinator/...", "proto/..."}},
 

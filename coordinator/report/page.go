@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dither-ml/dither/coordinator/report/chart"
 	"github.com/dither-ml/dither/coordinator/runlog"
 )
 
@@ -32,7 +33,7 @@ type picture struct {
 }
 
 // page is the HTML, whole.
-func (r *run) page(figures []figure) ([]byte, error) {
+func (r *run) page(figures []chart.Figure) ([]byte, error) {
 	teacher, hasTeacher := r.teachers()
 	data := struct {
 		Name, State, StateClass string
@@ -206,8 +207,8 @@ func shell(words []string) string {
 }
 
 // inline is a figure's svg element alone, as wide as the page lets it, with a text for those who do not see it. All text in it is this package's own.
-func inline(f figure) template.HTML {
-	svg := string(f.svg)
+func inline(f chart.Figure) template.HTML {
+	svg := string(f.SVG)
 	if i := strings.Index(svg, "<svg"); i >= 0 {
 		svg = svg[i:]
 	}

@@ -53,7 +53,7 @@ func (o Options) Write(dir string) (path string, err error) {
 		}
 	}
 	for _, f := range figures {
-		if err := runlog.WriteFile(filepath.Join(dir, FiguresFolder, f.Name+".svg"), f.svg); err != nil {
+		if err := runlog.WriteFile(filepath.Join(dir, FiguresFolder, f.Name+".svg"), f.SVG); err != nil {
 			return "", fmt.Errorf("making a report: %w", err)
 		}
 	}

@@ -8,12 +8,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"gonum.org/v1/plot/plotter"
 
 	"github.com/dither-ml/dither/coordinator/runlog"
 )
@@ -190,26 +187,5 @@ func TestNoRun(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
-	}
-}
-
-// TestThinned: a long run makes a small page, and its curves keep their mean.
-func TestThinned(t *testing.T) {
-	its := make([]runlog.Iteration, 123_457)
-	for i := range its {
-		its[i] = runlog.Iteration{Iteration: uint32(i + 1), Loss: float64(i % 2)}
-	}
-	thin := thinned(points(its, func(it runlog.Iteration) float64 { return it.Loss }))
-	if len(thin) > maxPoints || len(thin) < maxPoints/2 {
-		t.Fatalf("%d points", len(thin))
-	}
-	for _, p := range thin[:len(thin)-1] {
-		if math.Abs(p.Y-0.5) > 0.01 {
-			t.Fatalf("the mean of zeros and ones is %v at %v", p.Y, p.X)
-		}
-	}
-	ramp := plotter.XYs{{X: 1, Y: 0}, {X: 2, Y: 3}, {X: 3, Y: 6}, {X: 4, Y: 9}}
-	if got, want := smoothed(ramp, 1), (plotter.XYs{{X: 1, Y: 1.5}, {X: 2, Y: 3}, {X: 3, Y: 6}, {X: 4, Y: 7.5}}); !slices.Equal(got, want) {
-		t.Errorf("smoothed to %v, not %v", got, want)
 	}
 }
