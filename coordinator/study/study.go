@@ -51,13 +51,13 @@ const (
 // Outcome is what came of a run. What was not measured is nil.
 type Outcome struct {
 	Run
-	State                                                                   State
-	Reason                                                                  string // of Diverged and Failed, in words
+	State                                                                  State
+	Reason                                                                 string   // of Diverged and Failed, in words
 	GradientNorm, ValidationAccuracy, TestAccuracy, TestLoss, TrainingLoss *float64 // TrainingLoss: mean over the last epoch's iterations
-	GradientNormImages                                                      int
-	Epochs                                                                  []Epoch // by epoch, as far as recorded
-	ImagesPerSecond                                                         float64
-	ParametersSHA256                                                        string
+	GradientNormImages                                                     int
+	Epochs                                                                 []Epoch // by epoch, as far as recorded
+	ImagesPerSecond                                                        float64
+	ParametersSHA256                                                       string
 }
 
 // Epoch is a point of the curves of Figure 3.
