@@ -72,11 +72,11 @@ type Path struct {
 	Thin            int         // 1: all
 	K               int64       // iterations that were run; fewer than asked for only where Diverged
 	Burn            int64       // iterations left out of the moments: several mixing times
-	Mean            []float64   // [d] over iterations after Burn; nil where none is left
+	Mean            []float64   // [d] over iterations after Burn; nil where Diverged
 	Covariance      [][]float64 // [d][d], likewise, over their number (not one less)
 	MeanError       []float64   // [d]: standard errors of Mean by batch means; nil where there are too few iterations for Segments
 	CovarianceError [][]float64 // [d][d]: of Covariance, likewise; of no meaning where Radius4 >= 1
 	Segments        int         // stretches of equal length whose means give the errors
 	Last            []float64   // [d]: the last iterate
-	Diverged        bool        // a number became none, or exceeded 1e150
+	Diverged        bool        // the last iterate, K, exceeded 1e150 or is no number
 }

@@ -14,7 +14,7 @@ func (p *Path) Distances(center []float64, mixing float64) []float64 {
 	kept := len(p.Beta) / d
 	every := int(math.Max(1, math.Ceil(math.Min(mixing, float64(p.K))/float64(p.Thin))))
 	var out []float64
-	for i := int((p.Burn + int64(p.Thin) - 1) / int64(p.Thin)); i < kept; i += every {
+	for i := int(p.Burn / int64(p.Thin)); i < kept; i += every {
 		sum := 0.0
 		for j, c := range center {
 			e := p.Beta[i*d+j] - c
@@ -25,16 +25,17 @@ func (p *Path) Distances(center []float64, mixing float64) []float64 {
 	return out
 }
 
-// TailIndex is alpha in P(value > t) ~ t^-alpha for large t, with a 95 % interval: Hill's estimator (1975) from the largest values.
+// TailIndex is alpha in P(value > t) ~ t^-alpha for large t, with a 95 % interval: Hill's estimator (1975) from the largest n^0.6 of n values, few enough that what is not yet a power of t
+// biases it little. The interval is of values that are independent; those a mixing time apart nearly are. It is NaN thrice where fewer than ten values are in the tail, or they do not differ.
 func TailIndex(values []float64) (alpha, low, high float64) {
 	sorted := positive(values)
 	k := int(math.Pow(float64(len(sorted)), 0.6))
-	if k < 10 {
-		return math.NaN(), math.NaN(), math.NaN()
-	}
 	sum := 0.0
 	for _, v := range sorted[:k] {
 		sum += math.Log(v / sorted[k])
+	}
+	if k < 10 || sum == 0 {
+		return math.NaN(), math.NaN(), math.NaN()
 	}
 	alpha = float64(k) / sum
 	half := 1.96 * alpha / math.Sqrt(float64(k))
