@@ -2,11 +2,9 @@
 package chart
 
 import (
-	"bytes"
 	"fmt"
 	"image/color"
 	"math"
-	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -128,13 +126,11 @@ func (c *Chart) Figure(name, title, caption string) (*Figure, error) {
 	area.Max.Y -= 22
 	area.Max.X -= 10 // half of the last tick's label
 	c.Plot.Draw(area)
-	var b bytes.Buffer
-	if _, err := canvas.WriteTo(&b); err != nil {
+	svg, err := text(canvas)
+	if err != nil {
 		return nil, fmt.Errorf("drawing %s: %w", name, err)
 	}
-	// Liberation Sans has Arial's measures: where it is not installed, that takes its place.
-	svg := strings.ReplaceAll(b.String(), "font-family:Liberation Sans", "font-family:Liberation Sans,Arial,Helvetica,sans-serif")
-	return &Figure{name, title, caption, []byte(svg)}, nil
+	return &Figure{name, title, caption, svg}, nil
 }
 
 // thinned is at most maxPoints points, each the mean of a stretch.
