@@ -17,15 +17,16 @@ const coverage = 5.991464547107979
 
 // How things look in the figure and in its legend.
 var (
+	dark       = color.NRGBA{0x1f, 0x29, 0x33, 0xff} // seen on any shade
 	exactLine  = draw.LineStyle{Color: chart.Orange, Width: 1.6}
-	paperLine  = draw.LineStyle{Color: chart.Dark, Width: 1.3, Dashes: []vg.Length{4, 3}}
+	paperLine  = draw.LineStyle{Color: dark, Width: 1.3, Dashes: []vg.Length{4, 3}}
 	twinLine   = draw.LineStyle{Color: chart.Green, Width: 0.7}
 	twinPoint  = draw.GlyphStyle{Color: chart.Green, Radius: 1.7, Shape: draw.CircleGlyph{}}
-	leastCross = draw.GlyphStyle{Color: chart.Dark, Radius: 3.6, Shape: draw.CrossGlyph{}}
+	leastCross = draw.GlyphStyle{Color: dark, Radius: 3.6, Shape: draw.CrossGlyph{}}
 	starPlus   = draw.GlyphStyle{Color: color.NRGBA{0xcc, 0x00, 0x52, 0xff}, Radius: 4.6, Shape: draw.PlusGlyph{}}
 )
 
-var signs = []chart.Sign{
+var figureKeys = []chart.Key{
 	{Name: "iterates, noisy labels", Patch: color.NRGBA{0x5f, 0xa1, 0xce, 0xff}},
 	{Name: "noiseless twin", Line: &twinLine, Glyph: &twinPoint},
 	{Name: "exact 95 % ellipse", Line: &exactLine},
@@ -42,7 +43,7 @@ type swatch struct {
 
 // swatches are the legend's entries one by one, so that a narrow page can break the line.
 func swatches() (out []swatch) {
-	for _, s := range signs {
+	for _, s := range figureKeys {
 		out = append(out, swatch{s.Name, template.HTML(chart.Swatch(s))})
 	}
 	return out
@@ -50,7 +51,7 @@ func swatches() (out []swatch) {
 
 // figures are Figure 1 whole, as the paper lays it out, and its panels one by one; nil where nothing was kept to be drawn.
 func (r *Regression) figures() (*chart.Figure, []chart.Figure, error) {
-	var all []*chart.Panel
+	var all []*chart.Plane
 	var single []chart.Figure
 	for i := range r.Panels {
 		p := &r.Panels[i]
@@ -59,7 +60,7 @@ func (r *Regression) figures() (*chart.Figure, []chart.Figure, error) {
 		}
 		// Drawn twice, since drawing settles a panel's axes.
 		all = append(all, p.draw())
-		f, err := chart.Panels(regressionFigure+p.Letter, p.title(), p.caption(), 1, []*chart.Panel{p.draw()}, nil)
+		f, err := chart.Planes(regressionFigure+p.Letter, p.title(), p.caption(), 1, []*chart.Plane{p.draw()}, nil)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -68,7 +69,7 @@ func (r *Regression) figures() (*chart.Figure, []chart.Figure, error) {
 	if len(all) == 0 {
 		return nil, nil, nil
 	}
-	whole, err := chart.Panels(regressionFigure, "Figure 1", r.caption(), 4, all, signs)
+	whole, err := chart.Planes(regressionFigure, "Figure 1", r.caption(), 4, all, figureKeys)
 	return whole, single, err
 }
 
@@ -76,8 +77,8 @@ func (p *RegressionPanel) title() string {
 	return fmt.Sprintf("(%s) sigma2 = %g, Sigma = %s", p.Letter, p.Sigma2, p.Sigma)
 }
 
-func (p *RegressionPanel) draw() *chart.Panel {
-	c := chart.NewPanel(p.title())
+func (p *RegressionPanel) draw() *chart.Plane {
+	c := chart.NewPlane(p.title())
 	if p.Cloud.Distances != nil {
 		c.Plot.Y.Label.Text = "log10 of the distance"
 		c.Curve(p.Cloud.Distances, draw.LineStyle{Color: chart.Orange, Width: 1.4})

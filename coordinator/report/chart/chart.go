@@ -2,9 +2,11 @@
 package chart
 
 import (
+	"bytes"
 	"fmt"
 	"image/color"
 	"math"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -126,11 +128,13 @@ func (c *Chart) Figure(name, title, caption string) (*Figure, error) {
 	area.Max.Y -= 22
 	area.Max.X -= 10 // half of the last tick's label
 	c.Plot.Draw(area)
-	svg, err := text(canvas)
-	if err != nil {
+	var b bytes.Buffer
+	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("drawing %s: %w", name, err)
 	}
-	return &Figure{name, title, caption, svg}, nil
+	// Liberation Sans has Arial's measures: where it is not installed, that takes its place.
+	svg := strings.ReplaceAll(b.String(), "font-family:Liberation Sans", "font-family:Liberation Sans,Arial,Helvetica,sans-serif")
+	return &Figure{name, title, caption, []byte(svg)}, nil
 }
 
 // thinned is at most maxPoints points, each the mean of a stretch.

@@ -13,44 +13,44 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Side is the length of a panel's sides.
+// Side is the length of a plane's sides.
 const Side = 5.6 * vg.Centimeter
 
-// legendHeight is what the line above the panels takes.
-const legendHeight = 22
+// keysHeight is what the legend above the planes takes.
+const keysHeight = 22
 
-// Dark is for what must be seen on any shade.
-var Dark = color.NRGBA{0x1f, 0x29, 0x33, 0xff}
+// ink is for words that are read first.
+var ink = color.NRGBA{0x1f, 0x29, 0x33, 0xff}
 
-// Panel is a small chart among others of its kind: a title, two axes without names, equal scales where a window was set.
-type Panel struct {
+// Plane is a small chart among others of its kind that shows a part of the plane: a title, two axes without names, equal scales where a window was set.
+type Plane struct {
 	Plot   *plot.Plot
 	window *Window
 	err    error
 }
 
-// NewPanel is an empty one.
-func NewPanel(title string) *Panel {
+// NewPlane is an empty one.
+func NewPlane(title string) *Plane {
 	c := New("")
 	p := c.Plot
 	p.X.Label.Text = ""
 	p.Title.Text = title
-	p.Title.TextStyle.Font, p.Title.TextStyle.Color, p.Title.Padding = sans(9), Dark, 3
+	p.Title.TextStyle.Font, p.Title.TextStyle.Color, p.Title.Padding = sans(9), ink, 3
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Tick.Label.Font = sans(8)
 		a.Tick.Length, a.Padding = 4, 2
 	}
-	return &Panel{Plot: p}
+	return &Plane{Plot: p}
 }
 
 // See sets what part of the plane is shown; one unit is as long on either axis.
-func (p *Panel) See(w Window) { p.window = &w }
+func (p *Plane) See(w Window) { p.window = &w }
 
-// Add puts something onto the panel, above what is there. What lies outside the window is cut off when it is drawn.
-func (p *Panel) Add(parts ...plot.Plotter) { p.Plot.Add(parts...) }
+// Add puts something onto the plane, above what is there. What lies outside the window is cut off when it is drawn.
+func (p *Plane) Add(parts ...plot.Plotter) { p.Plot.Add(parts...) }
 
 // Curve adds a line.
-func (p *Panel) Curve(xys plotter.XYs, style draw.LineStyle) {
+func (p *Plane) Curve(xys plotter.XYs, style draw.LineStyle) {
 	l, err := plotter.NewLine(xys)
 	if err != nil {
 		p.err = err
@@ -61,7 +61,7 @@ func (p *Panel) Curve(xys plotter.XYs, style draw.LineStyle) {
 }
 
 // Points adds glyphs.
-func (p *Panel) Points(xys plotter.XYs, style draw.GlyphStyle) {
+func (p *Plane) Points(xys plotter.XYs, style draw.GlyphStyle) {
 	s, err := plotter.NewScatter(xys)
 	if err != nil {
 		p.err = err
@@ -72,7 +72,7 @@ func (p *Panel) Points(xys plotter.XYs, style draw.GlyphStyle) {
 }
 
 // draw fills area, which is a square for equal scales to show.
-func (p *Panel) draw(area draw.Canvas) {
+func (p *Plane) draw(area draw.Canvas) {
 	area.Max.X -= 8 // half of the last tick's label
 	if w := p.window; w != nil {
 		p.Plot.X.Min, p.Plot.X.Max, p.Plot.Y.Min, p.Plot.Y.Max = w.MinX, w.MaxX, w.MinY, w.MaxY
@@ -90,15 +90,15 @@ func (p *Panel) draw(area draw.Canvas) {
 	p.Plot.Draw(area)
 }
 
-// Sign is an entry of the legend: a line, a glyph, or a patch of a colour.
-type Sign struct {
+// Key is an entry of the legend: a line, a glyph, or a patch of a colour.
+type Key struct {
 	Name  string
 	Line  *draw.LineStyle
 	Glyph *draw.GlyphStyle
 	Patch color.Color
 }
 
-func (s Sign) draw(area draw.Canvas, at vg.Point) {
+func (s Key) draw(area draw.Canvas, at vg.Point) {
 	if s.Patch != nil {
 		area.FillPolygon(s.Patch, []vg.Point{{X: at.X, Y: at.Y - 4}, {X: at.X + 16, Y: at.Y - 4}, {X: at.X + 16, Y: at.Y + 4}, {X: at.X, Y: at.Y + 4}})
 	}
@@ -110,43 +110,43 @@ func (s Sign) draw(area draw.Canvas, at vg.Point) {
 	}
 }
 
-// Panels is a figure of panels in rows of so many columns, under one legend.
-func Panels(name, title, caption string, columns int, panels []*Panel, signs []Sign) (*Figure, error) {
-	for _, p := range panels {
+// Planes is a figure of planes in rows of so many columns, under one legend.
+func Planes(name, title, caption string, columns int, planes []*Plane, keys []Key) (*Figure, error) {
+	for _, p := range planes {
 		if p.err != nil {
 			return nil, fmt.Errorf("drawing %s, %q: %w", name, p.Plot.Title.Text, p.err)
 		}
 	}
-	columns = max(1, min(columns, len(panels)))
-	rows := (len(panels) + columns - 1) / columns
+	columns = max(1, min(columns, len(planes)))
+	rows := (len(planes) + columns - 1) / columns
 	above := vg.Length(0)
-	if len(signs) > 0 {
-		above = legendHeight
+	if len(keys) > 0 {
+		above = keysHeight
 	}
 	canvas := vgsvg.New(vg.Length(columns)*Side, vg.Length(rows)*Side+above)
 	whole := draw.New(canvas)
 	style := New("").Plot.X.Tick.Label
 	style.XAlign, style.YAlign = draw.XLeft, draw.YCenter
-	at := vg.Point{X: whole.Min.X + 6, Y: whole.Max.Y - legendHeight/2}
-	for _, s := range signs {
+	at := vg.Point{X: whole.Min.X + 6, Y: whole.Max.Y - keysHeight/2}
+	for _, s := range keys {
 		s.draw(whole, at)
 		at.X += 21
 		whole.FillText(style, at, s.Name)
 		at.X += style.Width(s.Name) + 14
 	}
-	for i, p := range panels {
+	for i, p := range planes {
 		left, top := whole.Min.X+vg.Length(i%columns)*Side, whole.Max.Y-above-vg.Length(i/columns)*Side
 		p.draw(draw.Canvas{Canvas: canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: left + 4, Y: top - Side + 4}, Max: vg.Point{X: left + Side - 2, Y: top - 4}}})
 	}
-	svg, err := text(canvas)
+	svg, err := svgText(canvas)
 	if err != nil {
 		return nil, fmt.Errorf("drawing %s: %w", name, err)
 	}
-	return &Figure{name, title, caption, svg}, nil
+	return &Figure{Name: name, Title: title, Caption: caption, SVG: svg}, nil
 }
 
-// text is what was drawn. Liberation Sans has Arial's measures: where it is not installed, that takes its place.
-func text(canvas *vgsvg.Canvas) ([]byte, error) {
+// svgText is what was drawn. Liberation Sans has Arial's measures: where it is not installed, that takes its place.
+func svgText(canvas *vgsvg.Canvas) ([]byte, error) {
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, err
@@ -155,11 +155,11 @@ func text(canvas *vgsvg.Canvas) ([]byte, error) {
 }
 
 // Swatch is an entry's line, glyph or patch alone, as an svg element that a reader of the text beside it need not hear of.
-func Swatch(s Sign) string {
+func Swatch(s Key) string {
 	canvas := vgsvg.New(18, 12)
 	area := draw.New(canvas)
 	s.draw(area, vg.Point{X: area.Min.X + 1, Y: area.Max.Y - 6})
-	svg, err := text(canvas)
+	svg, err := svgText(canvas)
 	if err != nil {
 		return "" // a buffer never fails
 	}
