@@ -14,6 +14,11 @@ const (
 	Symmetric Purpose = 5 // symmetric label noise: likewise
 	Split     Purpose = 6 // the validation split: step 0
 	Subset    Purpose = 7 // the images of a sampled gradient norm: step 0
+
+	// Of the linear-regression study, whose iterations may be more than 2^32: step and index share their number (docs/random.md).
+	OLSData  Purpose = 8  // the samples x: sample their number
+	OLSNoise Purpose = 9  // the noise of their labels: likewise, or by iteration and place in the batch
+	OLSBatch Purpose = 10 // which samples are in a batch: sample the chain's stream
 )
 
 const (
