@@ -65,12 +65,15 @@ type Claim struct {
 
 // Tail is what is said of a law without fourth moments in place of its covariance.
 type Tail struct {
-	Index, Low, High float64   // tail index, its 95 % interval; NaN where it could not be estimated
-	Median           []float64 // [d], of each coordinate
-	Levels           []float64 // of the quantiles
-	Distances        []float64 // those quantiles of the Mahalanobis distance, with the exact covariance
-	Gaussian         []float64 // what they were for a Gaussian law of that covariance
+	Exact            float64    // tail index by the theory
+	Index, Low, High float64    // estimated, with its 95 % interval; NaN where it could not be
+	Median           []Quantile // of each coordinate, beside the least-squares solution; nil where no path was kept
+	Distances        []Quantile // of the Mahalanobis distance with the exact covariance, beside a Gaussian law's of that covariance; likewise
+	N                int64      // iterates of which the quantiles are
 }
+
+// Quantile is one, with its 95 % interval, and what it is held beside.
+type Quantile struct{ Level, Value, Low, High, Expected float64 }
 
 // Names of what WriteRegression leaves beside report.html.
 const regressionFigure = "figure1"

@@ -18,11 +18,11 @@ type claimRow struct{ Panel, What, Verdict, Class, Apart, Interval, N string }
 
 // tailRow is a panel without fourth moments.
 type tailRow struct {
-	Panel, Index, Centre string
-	Quantiles            []quantileRow
+	Panel, Exact, Index, N string
+	Quantiles              []quantileRow
 }
 
-type quantileRow struct{ Level, Distance, Gaussian string }
+type quantileRow struct{ Name, Value, Interval, Expected string }
 
 func (r *Regression) rows() (out []regressionRow) {
 	for i := range r.Panels {
@@ -66,12 +66,18 @@ func (r *Regression) tails() (out []tailRow) {
 		if p.Tail == nil {
 			continue
 		}
-		row := tailRow{Panel: p.Letter, Index: none, Centre: vector(p.Tail.Median, 5)}
+		row := tailRow{p.Letter, fmt.Sprintf("%.3g", p.Tail.Exact), none, thousands(p.Tail.N), nil}
 		if !math.IsNaN(p.Tail.Index) {
-			row.Index = fmt.Sprintf("%.3g (%.3g to %.3g)", p.Tail.Index, p.Tail.Low, p.Tail.High)
+			row.Index = fmt.Sprintf("%.3g (95\u00a0%% interval %.3g to %.3g)", p.Tail.Index, p.Tail.Low, p.Tail.High)
 		}
-		for k, level := range p.Tail.Levels {
-			row.Quantiles = append(row.Quantiles, quantileRow{fmt.Sprintf("%g %%", 100*level), fmt.Sprintf("%.3f", p.Tail.Distances[k]), fmt.Sprintf("%.3f", p.Tail.Gaussian[k])})
+		add := func(name, verb string, q Quantile) {
+			row.Quantiles = append(row.Quantiles, quantileRow{name, fmt.Sprintf(verb, q.Value), fmt.Sprintf(verb+" to "+verb, q.Low, q.High), fmt.Sprintf(verb, q.Expected)})
+		}
+		for j, q := range p.Tail.Median {
+			add(fmt.Sprintf("median of coordinate %d; least squares", j+1), "%.5f", q)
+		}
+		for _, q := range p.Tail.Distances {
+			add(fmt.Sprintf("distance, %g\u00a0%% quantile; a Gaussian law's", 100*q.Level), "%.3f", q)
 		}
 		out = append(out, row)
 	}

@@ -45,13 +45,13 @@ func TestRegression(t *testing.T) {
 	dir := t.TempDir()
 	r := wandering(8, 20_000)
 	r.Panels[7].Claims[1] = Claim{"covariance", "no fourth moment", 0.2, math.NaN(), math.NaN(), 20_000, math.NaN()}
-	r.Panels[7].Tail = &Tail{3.2, 2.9, 3.5, []float64{1, 1.02}, []float64{0.5, 0.95}, []float64{1.1, 2.7}, []float64{1.177, 2.448}}
+	r.Panels[7].Tail = &Tail{Exact: 3.1, Index: 3.2, Low: 2.9, High: 3.5, Median: []Quantile{{0.5, 1.001, 0.99, 1.01, 1}}, Distances: []Quantile{{0.95, 2.7, 2.6, 2.8, 2.448}}, N: 1234}
 	path, err := r.Write(dir)
 	must(t, err)
 	text, err := os.ReadFile(path)
 	must(t, err)
 	page := string(text)
-	holds(t, page, "Figure 1: the linear-regression study of dither", "mean within 2 %: shown in 8; covariance within 2 %: shown in 0, not shown in 7, no fourth moment in 1", "dither ols --seed 7", "<h3>Panel h</h3>", "3.2 (2.9 to 3.5)",
+	holds(t, page, "Figure 1: the linear-regression study of dither", "mean within 2 %: shown in 8; covariance within 2 %: shown in 0, not shown in 7, no fourth moment in 1", "dither ols --seed 7", "<h3>Panel h</h3>", "minus 3.1, by the theory; estimated (Hill): 3.2 (95\u00a0% interval 2.9 to 3.5)", "<td>2.700</td><td>2.600 to 2.800</td><td>2.448</td>", "n = 1,234",
 		"over N = 100 samples of 2 coordinates", "with learning rate 0.01 and batches of 5 without replacement", "20,000 iterations a chain")
 	if n := strings.Count(page, `role="img" aria-label="Panel `); n != 8 {
 		t.Errorf("%d pictures with a text", n)
