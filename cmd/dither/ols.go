@@ -83,12 +83,21 @@ func (f *olsFlags) folder() (string, error) {
 	}
 	dir := f.out
 	if dir == "" {
-		dir = filepath.Join("runs", "ols-"+time.Now().Format("20060102-150405"))
+		name := filepath.Join("runs", "ols-"+time.Now().Format("20060102-150405"))
+		dir = name
+		for n := 2; exists(dir); n++ { // a study may take less than a second
+			dir = fmt.Sprintf("%s-%d", name, n)
+		}
 	}
-	if _, err := os.Stat(dir); err == nil {
+	if exists(dir) {
 		return "", badInputf("the folder %s exists already and a study never writes over another; choose another --out", dir)
 	}
 	return dir, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // olsStudy is the settings, what was drawn, what is known, and the paths once they are run. Settings 2i and 2i+1 are panel i and its noiseless twin.
@@ -118,7 +127,12 @@ func newOLSStudy(settings []ols.Setting, threads int) (*olsStudy, error) {
 					return
 				}
 			}
-			s.theory[i], errs[i] = settings[2*i].Theory(s.data[2*i])
+			if s.theory[i], errs[i] = settings[2*i].Theory(s.data[2*i]); errs[i] == nil && settings[2*i].Sigma2 == 0 && s.theory[i].Covariance != nil {
+				// Without noise every residual is 0, and what is left of them is rounding.
+				for _, row := range s.theory[i].Covariance {
+					clear(row)
+				}
+			}
 		})
 	}
 	group.Wait()

@@ -161,7 +161,7 @@ func parseNumbers(flag, text string) (out []float64, err error) {
 	return out, nil
 }
 
-// sigmaName is a covariance as people write it: "20 I", "diag(10, 100)", or rows.
+// sigmaName is a covariance as people write it: "20 I", "diag(10,100)", or rows.
 func sigmaName(sigma [][]float64) string {
 	diagonal, multiple := true, true
 	for i, row := range sigma {
@@ -186,7 +186,7 @@ func sigmaName(sigma [][]float64) string {
 		rows[i], on[i] = list(row), row[i]
 	}
 	if diagonal {
-		return "diag(" + list(on) + ")"
+		return "diag(" + strings.ReplaceAll(list(on), ", ", ",") + ")"
 	}
 	return "[" + strings.Join(rows, "; ") + "]"
 }

@@ -19,7 +19,7 @@ const (
 	contradicted = "contradicted"
 	noFourth     = "no fourth moment"
 	noSecond     = "no second moment"
-	noNoise      = "no noise"
+	noVariance   = "no variance"
 	noInterval   = "no interval"
 	blownUp      = "diverged"
 )
@@ -85,7 +85,7 @@ func olsClaims(t *ols.Theory, p *ols.Path) []report.Claim {
 		for j := range i + 1 {
 			scale := math.Sqrt(t.Covariance[i][i] * t.Covariance[j][j])
 			if scale == 0 {
-				return []report.Claim{mean, unknown("covariance", noNoise, n)}
+				return []report.Claim{mean, unknown("covariance", noVariance, n)}
 			}
 			difference = append(difference, (p.Covariance[i][j]-t.Covariance[i][j])/scale)
 			if p.CovarianceError != nil {

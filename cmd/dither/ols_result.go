@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 
 	"github.com/dither-ml/dither/coordinator/report"
 	"github.com/dither-ml/dither/trainer/ols"
@@ -114,36 +115,44 @@ func (s *olsStudy) result(f *olsFlags) *olsResult {
 	if f.keepPaths {
 		r.Thin = f.thin
 	}
-	for i, t := range s.theory {
-		set, p, twin := s.settings[2*i], &s.paths[2*i], &s.paths[2*i+1]
-		q := olsPanel{
-			Panel: letter(i), Sigma2: set.Sigma2, Sigma: set.Sigma, Eta: set.Eta, Batch: set.Batch, Replacement: set.Replacement, Refresh: set.Refresh,
-			X: s.data[2*i].X, Y: s.data[2*i].Y, LeastSquares: t.LeastSquares, Exact: t.Covariance, Paper: t.Paper,
-			Radius1: finiteOrNull(t.Radius1), Radius2: finiteOrNull(t.Radius2), Radius4: finiteOrNull(t.Radius4), Radius4Skipped: t.Skipped, EtaLimit: finiteOrNull(t.Limit), Mixing: finiteOrNull(t.Mixing),
-			Burn: p.Burn, Diverged: p.Diverged, claims: olsClaims(t, p), tail: heavyTail(t, p), apart: apartFrom(t.Paper, t.Covariance),
-			Noiseless: olsTwin{Y: s.data[2*i+1].Y, Diverged: twin.Diverged},
-		}
-		if t.Skipped != "" {
-			q.Radius4 = nil
-		}
-		q.PaperApart = finiteOrNull(q.apart)
-		if p.Diverged {
-			q.DivergedAt = p.K
-		} else {
-			q.Mean, q.MeanError, q.Covariance, q.CovarianceError, q.N = p.Mean, p.MeanError, p.Covariance, p.CovarianceError, p.K-p.Burn
-		}
-		if !twin.Diverged {
-			q.Noiseless.Mean, q.Noiseless.Covariance, q.Noiseless.Last = twin.Mean, twin.Covariance, twin.Last
-		}
-		for _, c := range q.claims {
-			q.Claims = append(q.Claims, olsClaim{c.What, c.Verdict, finiteOrNull(c.Apart), finiteOrNull(c.Low), finiteOrNull(c.High), finiteOrNull(c.StandardErrors), c.N})
-		}
-		if h := q.tail; h != nil {
-			q.Tail = &olsTail{finiteOrNull(h.Exact), finiteOrNull(h.Index), finiteOrNull(h.Low), finiteOrNull(h.High), h.N, olsQuantiles(h.Median), olsQuantiles(h.Distances)}
-		}
-		r.Panels[i] = q
+	// Tails are sorted out, which takes a while: panels side by side.
+	var group sync.WaitGroup
+	for i := range s.theory {
+		group.Go(func() { r.Panels[i] = s.judged(i) })
 	}
+	group.Wait()
 	return r
+}
+
+// judged is panel i, with what is claimed of it.
+func (s *olsStudy) judged(i int) olsPanel {
+	t, set, p, twin := s.theory[i], s.settings[2*i], &s.paths[2*i], &s.paths[2*i+1]
+	q := olsPanel{
+		Panel: letter(i), Sigma2: set.Sigma2, Sigma: set.Sigma, Eta: set.Eta, Batch: set.Batch, Replacement: set.Replacement, Refresh: set.Refresh,
+		X: s.data[2*i].X, Y: s.data[2*i].Y, LeastSquares: t.LeastSquares, Exact: t.Covariance, Paper: t.Paper,
+		Radius1: finiteOrNull(t.Radius1), Radius2: finiteOrNull(t.Radius2), Radius4: finiteOrNull(t.Radius4), Radius4Skipped: t.Skipped, EtaLimit: finiteOrNull(t.Limit), Mixing: finiteOrNull(t.Mixing),
+		Burn: p.Burn, Diverged: p.Diverged, claims: olsClaims(t, p), tail: heavyTail(t, p), apart: apartFrom(t.Paper, t.Covariance),
+		Noiseless: olsTwin{Y: s.data[2*i+1].Y, Diverged: twin.Diverged},
+	}
+	if t.Skipped != "" {
+		q.Radius4 = nil
+	}
+	q.PaperApart = finiteOrNull(q.apart)
+	if p.Diverged {
+		q.DivergedAt = p.K
+	} else {
+		q.Mean, q.MeanError, q.Covariance, q.CovarianceError, q.N = p.Mean, p.MeanError, p.Covariance, p.CovarianceError, max(0, p.K-p.Burn)
+	}
+	if !twin.Diverged {
+		q.Noiseless.Mean, q.Noiseless.Covariance, q.Noiseless.Last = twin.Mean, twin.Covariance, twin.Last
+	}
+	for _, c := range q.claims {
+		q.Claims = append(q.Claims, olsClaim{c.What, c.Verdict, finiteOrNull(c.Apart), finiteOrNull(c.Low), finiteOrNull(c.High), finiteOrNull(c.StandardErrors), c.N})
+	}
+	if h := q.tail; h != nil {
+		q.Tail = &olsTail{finiteOrNull(h.Exact), finiteOrNull(h.Index), finiteOrNull(h.Low), finiteOrNull(h.High), h.N, olsQuantiles(h.Median), olsQuantiles(h.Distances)}
+	}
+	return q
 }
 
 func olsQuantiles(all []report.Quantile) []olsQuantile {
@@ -181,6 +190,9 @@ func (r *olsResult) print(w io.Writer) {
 		p := &r.Panels[i]
 		if p.Diverged {
 			fmt.Fprintf(w, "panel %s diverged: a number passed 1e150 at iteration %d\n", p.Panel, p.DivergedAt)
+		}
+		if p.Radius4Skipped != "" {
+			fmt.Fprintf(w, "panel %s: %s\n", p.Panel, p.Radius4Skipped)
 		}
 		if t := p.tail; t != nil {
 			fmt.Fprintf(w, "panel %s has no fourth moment, so its empirical covariance never settles: %s\n", p.Panel, tailText(t))

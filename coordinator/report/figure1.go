@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"image/color"
+	"math"
 
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
@@ -116,9 +117,9 @@ func (p *RegressionPanel) caption() string {
 	}
 	text := fmt.Sprintf("Panel %s: %s iterates around the least-squares solution (%.4f, %.4f), between %.3g and %.3g across and %.3g and %.3g up", p.Letter, thousands(q.N),
 		p.LeastSquares[0], p.LeastSquares[1], q.Window.MinX, q.Window.MaxX, q.Window.MinY, q.Window.MaxY)
-	if p.Exact != nil {
+	if p.Exact != nil && !math.IsNaN(p.Cloud.InsideExact) {
 		text += fmt.Sprintf("; the exact 95 %% ellipse holds %.1f %% of them", 100*p.Cloud.InsideExact)
-		if p.Paper != nil {
+		if p.Paper != nil && !math.IsNaN(p.Cloud.InsidePaper) {
 			text += fmt.Sprintf(", the paper's %.1f %%", 100*p.Cloud.InsidePaper)
 		}
 	}

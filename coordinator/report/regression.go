@@ -99,7 +99,7 @@ func (r *Regression) Write(dir string) (path string, err error) {
 		if err != nil {
 			return "", fmt.Errorf("making a report: %w", err)
 		}
-		files[filepath.Join(folder, regressionFigure+".svg")] = whole.SVG
+		files[filepath.Join(folder, regressionFigure+".svg")] = whole.Titled()
 		files[filepath.Join(folder, regressionFigure+".json")] = numbers
 		files[filepath.Join(folder, regressionFigure+".csv")] = r.table()
 	}

@@ -28,7 +28,10 @@ func (r *Regression) rows() (out []regressionRow) {
 	for i := range r.Panels {
 		p := &r.Panels[i]
 		row := regressionRow{p.Letter, fmt.Sprintf("%g", p.Sigma2), p.Sigma, vector(p.LeastSquares, 5), vector(p.Mean, 5), matrix(p.Exact), matrix(p.Empirical), matrix(p.Paper), fraction(p.Apart),
-			radius(p.Radius2), radius(p.Radius4), fmt.Sprintf("%.3g", p.Mixing)}
+			radius(p.Radius2), radius(p.Radius4), none}
+		if !math.IsInf(p.Mixing, 0) && !math.IsNaN(p.Mixing) {
+			row.Mixing = fmt.Sprintf("%.3g", p.Mixing)
+		}
 		if p.Diverged {
 			row.Mean, row.Empirical = "diverged", "diverged"
 		}
@@ -99,7 +102,7 @@ func (r *Regression) summary() (done, state, class string) {
 			}
 		}
 		text := fmt.Sprintf("%s within %.3g %%: shown in %d", what, 100*r.Limit, counts["shown"])
-		for _, verdict := range []string{"not shown", "contradicted", "no fourth moment", "diverged", "no second moment", "no interval"} {
+		for _, verdict := range []string{"not shown", "contradicted", "no fourth moment", "diverged", "no second moment", "no variance", "no interval"} {
 			if counts[verdict] > 0 {
 				text += fmt.Sprintf(", %s in %d", verdict, counts[verdict])
 			}
@@ -125,15 +128,23 @@ func vector(v []float64, digits int) string {
 			parts = append(parts, "…")
 			break
 		}
-		parts = append(parts, fmt.Sprintf("%.*g", digits, x))
+		parts = append(parts, minus(fmt.Sprintf("%.*g", digits, x)))
 	}
 	return strings.Join(parts, ", ")
 }
 
-// matrix is a symmetric one by its lower triangle, row by row; of a large one the first two coordinates' part.
+// matrix is a symmetric one by its lower triangle, row by row, with one power of ten for all; of a large one the first two coordinates' part.
 func matrix(m [][]float64) string {
 	if m == nil {
 		return none
+	}
+	most := 0.0
+	for i := range m {
+		most = math.Max(most, math.Abs(m[i][i]))
+	}
+	power := 0.0
+	if most > 0 {
+		power = math.Floor(math.Log10(most))
 	}
 	rows := make([]string, 0, 3)
 	for i, row := range m {
@@ -141,9 +152,33 @@ func matrix(m [][]float64) string {
 			rows = append(rows, "…")
 			break
 		}
-		rows = append(rows, vector(row[:i+1], 4))
+		parts := make([]string, 0, 3)
+		for _, v := range row[:i+1] {
+			parts = append(parts, minus(fmt.Sprintf("%.3f", v/math.Pow(10, power))))
+		}
+		rows = append(rows, strings.Join(parts, ", "))
 	}
-	return strings.Join(rows, "; ")
+	text := strings.Join(rows, "; ")
+	if power != 0 {
+		text = fmt.Sprintf("(%s)\u00a0×\u00a010%s", text, superscript(int(power)))
+	}
+	return text
+}
+
+// minus is a number with the sign that no line is broken after.
+func minus(s string) string { return strings.ReplaceAll(s, "-", "−") }
+
+func superscript(n int) string {
+	digits := []rune("⁰¹²³⁴⁵⁶⁷⁸⁹")
+	out := ""
+	for _, r := range fmt.Sprint(n) {
+		if r == '-' {
+			out += "⁻"
+		} else {
+			out += string(digits[r-'0'])
+		}
+	}
+	return out
 }
 
 // radius tells a radius just below 1 from 1.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -181,7 +180,15 @@ func TestThousands(t *testing.T) {
 			t.Errorf("%d is %s, not %s", n, got, want)
 		}
 	}
-	if got := fmt.Sprint(vector([]float64{1, 2, 3, 4, 5}, 3), matrix([][]float64{{1, 2, 3, 4}, {2, 5, 6, 7}, {3, 6, 8, 9}, {4, 7, 9, 10}})); got != "1, 2, 3, …1; 2, 5; …" {
-		t.Error(got)
+	for got, want := range map[string]string{
+		vector([]float64{1, -2, 3, 4, 5}, 3):                                        "1, −2, 3, …",
+		matrix([][]float64{{0.001, 2}, {-0.0002, 0.0123}}):                          "(0.100; −0.020, 1.230)\u00a0×\u00a010⁻²",
+		matrix([][]float64{{1, 2, 3, 4}, {2, 5, 6, 7}, {3, 6, 8, 9}, {4, 7, 9, 2}}): "1.000; 2.000, 5.000; …",
+		matrix([][]float64{{0}}):                                                    "0.000",
+		matrix(nil):                                                                 none,
+	} {
+		if got != want {
+			t.Errorf("%s, not %s", got, want)
+		}
 	}
 }

@@ -3,7 +3,10 @@ package chart
 import (
 	"bytes"
 	"fmt"
+	"html"
 	"image/color"
+	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -35,10 +38,10 @@ func NewPlane(title string) *Plane {
 	p := c.Plot
 	p.X.Label.Text = ""
 	p.Title.Text = title
-	p.Title.TextStyle.Font, p.Title.TextStyle.Color, p.Title.Padding = sans(9), ink, 3
+	p.Title.TextStyle.Font, p.Title.TextStyle.Color, p.Title.Padding = sans(8.5), ink, 3
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Tick.Label.Font = sans(8)
-		a.Tick.Length, a.Padding = 4, 2
+		a.Tick.Length, a.Padding, a.Tick.Marker = 4, 2, few{}
 	}
 	return &Plane{Plot: p}
 }
@@ -88,6 +91,32 @@ func (p *Plane) draw(area draw.Canvas) {
 		}
 	}
 	p.Plot.Draw(area)
+}
+
+// few are the ticks of a small chart: at most five, 1, 2 or 5 times a power of ten apart, all with as many decimals as that needs.
+type few struct{}
+
+func (few) Ticks(low, high float64) (out []plot.Tick) {
+	if !(high > low) {
+		return []plot.Tick{{Value: low, Label: fmt.Sprintf("%.3g", low)}}
+	}
+	power := math.Floor(math.Log10((high - low) / 4))
+	step, decimals := 0.0, 0
+	for _, k := range []float64{1, 2, 5, 10, 20, 50} {
+		step = k * math.Pow(10, power)
+		decimals = int(math.Max(0, -math.Floor(math.Log10(step)+1e-9)))
+		if math.Floor(high/step)-math.Ceil(low/step) <= 4 {
+			break
+		}
+	}
+	for n := math.Ceil(low / step); n*step <= high; n++ {
+		label := fmt.Sprintf("%.*f", decimals, n*step)
+		if step >= 1e5 || decimals > 6 {
+			label = fmt.Sprintf("%.3g", n*step)
+		}
+		out = append(out, plot.Tick{Value: n * step, Label: label})
+	}
+	return out
 }
 
 // Key is an entry of the legend: a line, a glyph, or a patch of a colour.
@@ -166,4 +195,14 @@ func Swatch(s Key) string {
 	_, inner, _ := strings.Cut(string(svg), "<svg")
 	_, inner, _ = strings.Cut(inner, ">")
 	return `<svg xmlns="http://www.w3.org/2000/svg" width="27" height="18" viewBox="0 0 18 12" aria-hidden="true">` + inner
+}
+
+// Titled is a figure's file for those who do not see it: with its caption inside.
+func (f *Figure) Titled() []byte {
+	head, rest, found := bytes.Cut(f.SVG, []byte("<svg"))
+	open, inner, closed := bytes.Cut(rest, []byte(">"))
+	if !found || !closed {
+		return f.SVG
+	}
+	return slices.Concat(head, []byte("<svg"), open, []byte(" role=\"img\">\n<title>"+html.EscapeString(f.Caption)+"</title>"), inner)
 }
