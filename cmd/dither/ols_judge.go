@@ -101,11 +101,14 @@ func olsClaims(t *ols.Theory, p *ols.Path) []report.Claim {
 	return []report.Claim{mean, covariance}
 }
 
-// apartFrom is how far a covariance is from the exact one: the largest difference of an entry over sqrt(C_ii C_jj); NaN where there is none, or no noise.
+// apartFrom is how far a covariance is from the exact one: the largest difference of an entry over sqrt(C_ii C_jj); NaN where there is none, or one without variance.
 func apartFrom(c, exact [][]float64) float64 {
 	most := math.NaN()
 	for i := range exact {
 		for j := range exact {
+			if exact[i][i] == 0 || exact[j][j] == 0 {
+				return math.NaN()
+			}
 			if a := math.Abs(c[i][j]-exact[i][j]) / math.Sqrt(exact[i][i]*exact[j][j]); !(a <= most) {
 				most = a
 			}

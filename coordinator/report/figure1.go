@@ -81,7 +81,7 @@ func (p *RegressionPanel) title() string {
 func (p *RegressionPanel) draw() *chart.Plane {
 	c := chart.NewPlane(p.title())
 	if p.Cloud.Distances != nil {
-		c.Plot.Y.Label.Text = "log10 of the distance"
+		c.Name("iteration", "log10 of the distance")
 		c.Curve(p.Cloud.Distances, draw.LineStyle{Color: chart.Orange, Width: 1.4})
 		return c
 	}
@@ -130,6 +130,12 @@ func (r *Regression) caption() string {
 	plane := ""
 	if r.Dimension > 2 {
 		plane = fmt.Sprintf(" Of %d coordinates the first two are drawn.", r.Dimension)
+	}
+	for i := range r.Panels {
+		if c := r.Panels[i].Cloud; c != nil && c.Distances != nil {
+			plane += " Of a chain that diverges its distance from the least-squares solution is drawn instead, by iteration."
+			break
+		}
 	}
 	return fmt.Sprintf("SGD on a linear regression with noisy labels: shaded, how often %s iterations come to each place (shades in steps of about half a decade); green, the iterates of the noiseless twin on their way to beta*; "+
 		"solid, the exact 95 %% ellipse of the stationary covariance around the least-squares solution (cross); dashed, the one of the paper's approximation. Each panel has axes of its own, which hold 99.9 %% of the iterates.%s", thousands(r.Iterations), plane)

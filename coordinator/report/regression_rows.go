@@ -89,7 +89,7 @@ func (r *Regression) tails() (out []tailRow) {
 
 // summary is what was done, how it came out, and the class of that in the page.
 func (r *Regression) summary() (done, state, class string) {
-	done = fmt.Sprintf("%s, each with its noiseless twin, %s iterations a chain, in %s", count(len(r.Panels), "panel"), thousands(r.Iterations), duration(r.Seconds))
+	done = fmt.Sprintf("%s, each with its noiseless twin, %s iterations a chain, in %s", count(len(r.Panels), "panel"), thousands(r.Iterations), short(r.Seconds))
 	class = "finished"
 	var parts []string
 	for _, what := range []string{"mean", "covariance"} {
@@ -115,6 +115,14 @@ func (r *Regression) summary() (done, state, class string) {
 		parts = append(parts, text)
 	}
 	return done, strings.Join(parts, "; "), class
+}
+
+// short is a duration that may be far below a second.
+func short(seconds float64) string {
+	if seconds < 10 {
+		return fmt.Sprintf("%.2g s", seconds)
+	}
+	return duration(seconds)
 }
 
 // vector is a few numbers, of many the first.

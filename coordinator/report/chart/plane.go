@@ -49,6 +49,16 @@ func NewPlane(title string) *Plane {
 // See sets what part of the plane is shown; one unit is as long on either axis.
 func (p *Plane) See(w Window) { p.window = &w }
 
+// Name gives the axes names, where they are not those of the plane.
+func (p *Plane) Name(x, y string) {
+	for _, a := range []struct {
+		axis *plot.Axis
+		name string
+	}{{&p.Plot.X, x}, {&p.Plot.Y, y}} {
+		a.axis.Label.Text, a.axis.Label.TextStyle.Font = a.name, sans(8)
+	}
+}
+
 // Add puts something onto the plane, above what is there. What lies outside the window is cut off when it is drawn.
 func (p *Plane) Add(parts ...plot.Plotter) { p.Plot.Add(parts...) }
 
