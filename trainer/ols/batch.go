@@ -16,7 +16,7 @@ import (
 
 // plan is how the words of a chain become batches.
 type plan struct {
-	key     [2]uint32
+	seed    uint64
 	stream  uint32
 	n, b    uint64
 	floyd   bool // without replacement
@@ -30,24 +30,20 @@ func (s *Setting) plan() plan {
 		limit /= uint64(s.N)
 	}
 	return plan{
-		key: [2]uint32{uint32(s.Seed), uint32(s.Seed >> 32)}, stream: s.Stream,
+		seed: s.Seed, stream: s.Stream,
 		n: uint64(s.N), b: uint64(s.Batch), floyd: !s.Replacement, perWord: perWord, words: (s.Batch + perWord - 1) / perWord,
 	}
 }
 
-// block is number q of the blocks from which a chain's batches come.
-func (p *plan) block(q uint64) [4]uint32 {
-	return philox.Block(p.key, [4]uint32{uint32(q >> 32), p.stream, uint32(q), uint32(philox.OLSBatch)})
-}
-
 // word is number w of iteration k's words.
 func (p *plan) word(k int64, w int) uint64 {
-	q := uint64(k-1)*uint64(p.words) + uint64(w)
-	block := p.block(q / 2)
-	if q%2 == 1 {
-		return uint64(block[3])<<32 | uint64(block[2])
+	number := uint64(k-1)*uint64(p.words) + uint64(w)
+	q := number / 2
+	even, odd := philox.Words(p.seed, philox.OLSBatch, uint32(q), p.stream, uint32(q>>32))
+	if number%2 == 1 {
+		return odd
 	}
-	return uint64(block[1])<<32 | uint64(block[0])
+	return even
 }
 
 // batch draws the batch of iteration k into out [B]. taken [N] is all false, and is left so; it is not used with replacement.

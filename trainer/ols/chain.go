@@ -90,16 +90,17 @@ const (
 	packedBatch   = 8
 )
 
-// packed is the engine for two dimensions, labels that stay, and batches that are drawn from one word and fit one word. A chunk's batches are drawn first, which is arithmetic on
-// integers without a chain of dependences; then the iterates follow, in registers.
+// packed is the engine for two dimensions, labels that stay, and batches that are drawn from one word and fit one word. An iterate must wait for the one before; the batches need not, so
+// that the processor draws those of later iterations meanwhile.
 type packed struct {
-	plan    plan
-	step    float64
+	seed    uint64
+	stream  uint32
 	batch   int
+	five    bool // five without replacement, as Figure 1 has it
+	step    float64
 	samples [packedSamples][4]float64 // x_1, x_2, y, nothing: a byte cannot be out of bounds
 	count   [packedBatch]uint64       // below what each place of the batch is drawn
 	before  [packedBatch]uint64       // the bytes of the places before, which it must differ from; none with replacement
-	words   [chunk]uint64
 }
 
 // packs says whether a setting fits.
@@ -113,19 +114,52 @@ func newPacked(s *Setting, data *Data) *packed {
 	if !s.packs() {
 		return nil
 	}
-	plan := s.plan()
-	p := &packed{plan: plan, step: s.Eta / float64(s.Batch), batch: s.Batch}
+	p := &packed{seed: s.Seed, stream: s.Stream, batch: s.Batch, five: s.Batch == 5 && !s.Replacement, step: s.Eta / float64(s.Batch)}
 	for i, x := range data.X {
 		p.samples[i] = [4]float64{x[0], x[1], data.Y[i]}
 	}
 	for i := range s.Batch {
-		p.count[i] = plan.n
-		if plan.floyd {
-			p.count[i] = plan.n - plan.b + uint64(i) + 1
+		p.count[i] = uint64(s.N)
+		if !s.Replacement {
+			p.count[i] = uint64(s.N - s.Batch + i + 1)
 			p.before[i] = 1<<(8*i) - 1
 		}
 	}
 	return p
+}
+
+func (p *packed) advance(k int64, beta, out []float64) {
+	b0, b1 := beta[0], beta[1]
+	for q := uint64(k) / 2; len(out) > 0; q++ {
+		w, v := philox.Words(p.seed, philox.OLSBatch, uint32(q), p.stream, uint32(q>>32))
+		if p.five {
+			w, v = p.pack5(w), p.pack5(v)
+		} else {
+			w, v = p.pack(w), p.pack(v)
+		}
+		b0, b1 = p.iterate(w, b0, b1)
+		out[0], out[1] = b0, b1
+		if out = out[2:]; len(out) == 0 {
+			break
+		}
+		b0, b1 = p.iterate(v, b0, b1)
+		out[0], out[1] = b0, b1
+		out = out[2:]
+	}
+	beta[0], beta[1] = b0, b1
+}
+
+// iterate is one iteration on the samples whose numbers are the bytes of w.
+func (p *packed) iterate(w uint64, b0, b1 float64) (float64, float64) {
+	var s0, s1 float64
+	for range p.batch {
+		x := &p.samples[uint8(w)]
+		w >>= 8
+		r := float64(x[0]*b0) + float64(x[1]*b1) - x[2]
+		s0 += float64(x[0] * r)
+		s1 += float64(x[1] * r)
+	}
+	return b0 - float64(p.step*s0), b1 - float64(p.step*s1)
 }
 
 const (
@@ -150,33 +184,46 @@ func (p *packed) pack(u uint64) uint64 {
 	return w
 }
 
-// draw makes the batches of iterations k+1 .. k+n.
-func (p *packed) draw(k int64, n int) {
-	for i := 0; i < n; i += 2 {
-		q := uint64(k+int64(i)) / 2
-		b := philox.Block(p.plan.key, [4]uint32{uint32(q >> 32), p.plan.stream, uint32(q), uint32(philox.OLSBatch)})
-		i := i & (chunk - 2)
-		p.words[i] = p.pack(uint64(b[1])<<32 | uint64(b[0]))
-		p.words[i+1] = p.pack(uint64(b[3])<<32 | uint64(b[2]))
+// pack5 is pack for five without replacement: moves on a condition, no branch.
+func (p *packed) pack5(u uint64) uint64 {
+	n := p.count[4]
+	a, u := bits.Mul64(u, n-4)
+	b, u := bits.Mul64(u, n-3)
+	c, u := bits.Mul64(u, n-2)
+	d, u := bits.Mul64(u, n-1)
+	e, _ := bits.Mul64(u, n)
+	if b == a {
+		b = n - 4
 	}
-}
-
-func (p *packed) advance(k int64, beta, out []float64) {
-	n := len(out) / 2
-	p.draw(k, n)
-	b0, b1 := beta[0], beta[1]
-	for i, w := range p.words[:n] {
-		var s0, s1 float64
-		for range p.batch {
-			x := &p.samples[uint8(w)]
-			w >>= 8
-			r := float64(x[0]*b0) + float64(x[1]*b1) - x[2]
-			s0 += float64(x[0] * r)
-			s1 += float64(x[1] * r)
-		}
-		b0 -= float64(p.step * s0)
-		b1 -= float64(p.step * s1)
-		out[2*i], out[2*i+1] = b0, b1
+	t := c
+	if t == a {
+		c = n - 3
 	}
-	beta[0], beta[1] = b0, b1
+	if t == b {
+		c = n - 3
+	}
+	t = d
+	if t == a {
+		d = n - 2
+	}
+	if t == b {
+		d = n - 2
+	}
+	if t == c {
+		d = n - 2
+	}
+	t = e
+	if t == a {
+		e = n - 1
+	}
+	if t == b {
+		e = n - 1
+	}
+	if t == c {
+		e = n - 1
+	}
+	if t == d {
+		e = n - 1
+	}
+	return a | b<<8 | c<<16 | d<<24 | e<<32
 }
