@@ -51,7 +51,8 @@ type Theory struct {
 	Limit        float64     // the learning rate at which Radius2 is 1, all else equal: the mean square settles iff eta is below
 	Mixing       float64     // iterations in which the slowest mean decays by e; +Inf where Radius1 >= 1
 	Mixing2      float64     // likewise of the second moments
-	Tail         float64     // where Radius2 < 1 <= Radius4: the exponent alpha in (2, 4] of P(|e| > t) ~ t^-alpha (see tailExponent); 0 elsewhere
+	Tail         float64     // alpha of P(|e| > t) ~ t^-alpha, beyond which there are no moments (tailExponent); 0 where it is above 8, or above 4 and d > 3, or unknown
+	Apart        *Apart      // where Covariance and Paper part; nil where either has no variance
 }
 
 // Options of a run.

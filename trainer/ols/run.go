@@ -58,9 +58,9 @@ func Run(ctx context.Context, settings []Setting, data []*Data, o Options) ([]Pa
 	return paths, nil
 }
 
-// AutomaticBurn is how many iterations it takes until what is left of the start is e^-20 of it, in mean and in second moments; at most half the run.
+// AutomaticBurn is how many iterations it takes until what is left of the start is e^-40 of it, in mean and in second moments, which is below rounding; at most half the run.
 func AutomaticBurn(t *Theory, iterations int64) int64 {
-	burn := 20 * math.Max(t.Mixing, t.Mixing2)
+	burn := 40 * math.Max(t.Mixing, t.Mixing2)
 	return int64(math.Ceil(math.Min(burn, float64(iterations/2))))
 }
 

@@ -3,8 +3,6 @@ package ols
 import (
 	"math"
 	"slices"
-
-	"gonum.org/v1/gonum/stat"
 )
 
 // Distances is how far the iterates after Burn are from centre (Euclidean), one every mixing iterations, so that they are nearly independent. The path must have been kept.
@@ -53,19 +51,5 @@ func positive(values []float64) []float64 {
 	}
 	slices.Sort(out)
 	slices.Reverse(out)
-	return out
-}
-
-// Quantiles of values, each interpolated between the two nearest, for probabilities in [0, 1]; NaN of no values.
-func Quantiles(values []float64, probabilities ...float64) []float64 {
-	sorted := slices.Clone(values)
-	slices.Sort(sorted)
-	out := make([]float64, len(probabilities))
-	for i, p := range probabilities {
-		out[i] = math.NaN()
-		if len(sorted) > 0 {
-			out[i] = stat.Quantile(p, stat.LinInterp, sorted, nil)
-		}
-	}
 	return out
 }

@@ -3,6 +3,7 @@ package ols
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -61,12 +62,13 @@ func (s *Setting) Theory(data *Data) (*Theory, error) {
 		t.Covariance = m.stationary(second, noise, s.Eta)
 	}
 	t.Paper = Approximation(s)
+	t.Apart = s.apart(t, data)
 	if m.q < 4 {
 		t.Skipped = fmt.Sprintf("fourth moments in d = %d dimensions need a matrix of %.3g rows; they are computed for d <= %d", d, binomial(d+3, 4), maxFourth)
 		return t, nil
 	}
 	t.Radius4 = radius(m.moment(g, 4))
-	if t.Radius2 < 1 && t.Radius4 >= 1 {
+	if t.Radius2 < 1 {
 		t.Tail = m.tailExponent(g)
 	}
 	return t, nil
@@ -89,23 +91,6 @@ func (s *Setting) order() int {
 	return 2
 }
 
-// Approximation is the paper's stationary covariance (Eq. 20), which belongs round beta*. It follows from the continuous-time limit of small eta with label noise alone:
-//
-//	d beta = -H (beta - beta*) dt + sqrt(eta sigma2 H / B) dW,
-//
-// an Ornstein-Uhlenbeck process, in which an iteration takes time eta and the batch's gradient has covariance sigma2 H / B. Its covariance S solves H S + S H = eta sigma2 H / B, so
-//
-//	S = eta sigma2 / (2B) I,
-//
-// whatever Sigma is. Where the exact answer parts from it, and by how much, is in Apart.
-func Approximation(s *Setting) [][]float64 {
-	out := square(s.dim())
-	for i := range out {
-		out[i][i] = s.Eta * s.Sigma2 / (2 * float64(s.Batch))
-	}
-	return out
-}
-
 // leastSquares is (X'X)^-1 X'y, by QR.
 func leastSquares(x *mat.Dense, y []float64) ([]float64, error) {
 	n, d := x.Dims()
@@ -124,13 +109,21 @@ func leastSquares(x *mat.Dense, y []float64) ([]float64, error) {
 	return append([]float64(nil), beta.RawVector().Data...), nil
 }
 
-// gradientNoise is C.
+// gradientNoise is C. Labels that a beta fits to within rounding give none.
 func (s *Setting) gradientNoise(data *Data, betahat []float64, hessian mat.Symmetric) *mat.SymDense {
 	d := s.dim()
 	c := mat.NewSymDense(d, nil)
+	fitted := true
 	for i, x := range data.X {
-		r := residual(x, betahat, data.Y[i])
+		r, size := residual(x, betahat, data.Y[i]), math.Abs(data.Y[i])
+		for j, v := range x {
+			size += math.Abs(v * betahat[j])
+		}
+		fitted = fitted && math.Abs(r) <= 0x1p-40*size
 		c.SymRankOne(c, r*r, mat.NewVecDense(d, x))
+	}
+	if fitted {
+		c.Zero()
 	}
 	c.ScaleSym(s.finite()/float64(s.N*s.Batch), c)
 	if s.Refresh == Iteration {
@@ -242,14 +235,18 @@ func mixing(radius float64) float64 {
 }
 
 // tailExponent is alpha with E |M_k ... M_1 v|^alpha neither growing nor decaying in k, beyond which the stationary law has no moments (Kesten 1973). kappa(q) = log of the radius of q-th
-// moments is convex, 0 at q = 0, negative at 2 and not at 4, and is known at even q: alpha is the root in (2, 4] of the polynomial through those.
+// moments is convex, 0 at q = 0, negative at 2, and known at even q: alpha is the root above 2 of the polynomial through those. It is 0 where the highest moments known settle.
 func (m *monomials) tailExponent(g series) float64 {
-	var at, kappa []float64
-	for q := 0; q <= m.q; q += 2 {
+	at, kappa := []float64{0}, []float64{0}
+	for q := 2; q <= m.q; q += 2 {
 		at = append(at, float64(q))
 		kappa = append(kappa, math.Log(radius(m.moment(g, q))))
 	}
-	low, high := 2.0, 4.0
+	last := slices.IndexFunc(kappa[1:], func(k float64) bool { return k >= 0 }) + 1
+	if last < 2 {
+		return 0
+	}
+	low, high := at[last-1], at[last]
 	for range 60 {
 		middle := (low + high) / 2
 		if lagrange(at, kappa, middle) < 0 {
