@@ -64,6 +64,9 @@ func (s *olsStudy) panel(i int, r *olsPanel) report.RegressionPanel {
 		Letter: r.Panel, Sigma2: r.Sigma2, Sigma: sigmaName(r.Sigma), BetaStar: ones(d), LeastSquares: t.LeastSquares, Mean: r.Mean, Exact: r.Exact, Empirical: r.Covariance, Paper: r.Paper, Apart: r.apart,
 		Radius2: t.Radius2, Radius4: t.Radius4, Mixing: t.Mixing, N: r.N, Diverged: r.Diverged, Claims: r.claims, Tail: r.tail,
 	}
+	if a := t.Apart; a != nil {
+		p.Factors = &report.Factors{Centre: a.Centre, Residual: a.Residual, Finite: a.Finite, Shape: a.Shape, Step: a.Step}
+	}
 	switch {
 	case len(path.Beta) == 0 || d < 2:
 	case path.Diverged:

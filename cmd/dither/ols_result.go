@@ -43,6 +43,7 @@ type olsPanel struct {
 	Exact           [][]float64 `json:"exact_covariance"`
 	Paper           [][]float64 `json:"paper_covariance"`
 	PaperApart      *float64    `json:"paper_difference"` // the largest of an entry from the exact one, over sqrt(C_ii C_jj)
+	PaperFactors    *olsFactors `json:"paper_factors"`    // where the two part
 	Radius1         *float64    `json:"radius1"`
 	Radius2         *float64    `json:"radius2"`
 	Radius4         *float64    `json:"radius4"`
@@ -60,6 +61,15 @@ type olsPanel struct {
 	claims []report.Claim
 	tail   *report.Tail
 	apart  float64
+}
+
+// olsFactors say where Eq. 20 and the exact law part: the trace of the exact covariance is that of the paper's times residual, finite, shape and step.
+type olsFactors struct {
+	Centre   float64 `json:"centre"` // |least squares - beta*| in the paper's standard deviations of one coordinate
+	Residual float64 `json:"residual"`
+	Finite   float64 `json:"finite"`
+	Shape    float64 `json:"shape"`
+	Step     float64 `json:"step"`
 }
 
 // olsTwin is the noiseless chain on the same X.
@@ -136,6 +146,9 @@ func (s *olsStudy) judged(i int) olsPanel {
 	}
 	if t.Skipped != "" {
 		q.Radius4 = nil
+	}
+	if a := t.Apart; a != nil {
+		q.PaperFactors = (*olsFactors)(a)
 	}
 	q.PaperApart = finiteOrNull(q.apart)
 	if p.Diverged {

@@ -31,7 +31,7 @@ var figureKeys = []chart.Key{
 	{Name: "iterates, noisy labels", Patch: color.NRGBA{0x5f, 0xa1, 0xce, 0xff}},
 	{Name: "noiseless twin", Line: &twinLine, Glyph: &twinPoint},
 	{Name: "exact 95 % ellipse", Line: &exactLine},
-	{Name: "the paper's (Eq. 20)", Line: &paperLine},
+	{Name: "the paper's (Eq. 20), around beta*", Line: &paperLine},
 	{Name: "least squares", Glyph: &leastCross},
 	{Name: "beta*", Glyph: &starPlus},
 }
@@ -87,7 +87,7 @@ func (p *RegressionPanel) draw() *chart.Plane {
 	}
 	c.See(p.Cloud.Density.Window)
 	c.Add(p.Cloud.Density)
-	centre := [2]float64{p.LeastSquares[0], p.LeastSquares[1]}
+	centre, star := [2]float64(p.LeastSquares), [2]float64(p.BetaStar)
 	if len(p.Cloud.Twin) > 0 {
 		c.Curve(p.Cloud.Twin, twinLine)
 		c.Points(p.Cloud.Twin, twinPoint)
@@ -96,10 +96,10 @@ func (p *RegressionPanel) draw() *chart.Plane {
 		c.Curve(chart.Ellipse(centre, leading(p.Exact), coverage), exactLine)
 	}
 	if p.Paper != nil {
-		c.Curve(chart.Ellipse(centre, leading(p.Paper), coverage), paperLine)
+		c.Curve(chart.Ellipse(star, leading(p.Paper), coverage), paperLine)
 	}
 	c.Points(plotter.XYs{{X: centre[0], Y: centre[1]}}, leastCross)
-	c.Points(plotter.XYs{{X: p.BetaStar[0], Y: p.BetaStar[1]}}, starPlus)
+	c.Points(plotter.XYs{{X: star[0], Y: star[1]}}, starPlus)
 	return c
 }
 
@@ -138,5 +138,5 @@ func (r *Regression) caption() string {
 		}
 	}
 	return fmt.Sprintf("SGD on a linear regression with noisy labels: shaded, how often %s iterations come to each place (shades in steps of about half a decade); green, the iterates of the noiseless twin on their way to beta*; "+
-		"solid, the exact 95 %% ellipse of the stationary covariance around the least-squares solution (cross); dashed, the one of the paper's approximation. Each panel has axes of its own, which hold 99.9 %% of the iterates.%s", thousands(r.Iterations), plane)
+		"solid, the exact 95 %% ellipse of the stationary covariance around the least-squares solution (cross); dashed, that of the paper's approximation around beta* (plus). Each panel has axes of its own, which hold 99.9 %% of the iterates.%s", thousands(r.Iterations), plane)
 }

@@ -19,7 +19,7 @@ type Cloud struct {
 	Density     *chart.Density
 	Twin        plotter.XYs // the noiseless twin's iterates that lie in the window, in their order
 	InsideExact float64     // fraction of the iterates inside the exact 95 % ellipse
-	InsidePaper float64     // inside that of the paper's approximation
+	InsidePaper float64     // inside that of the paper's approximation, around beta*
 	Distances   plotter.XYs // of a chain that diverges, in place of the others: log10 of the distance from the least-squares solution by iteration
 }
 
@@ -41,21 +41,23 @@ func NewCloud(p *RegressionPanel, path, twin []float64, d int) *Cloud {
 		}
 	}
 	half := math.Max(math.Abs(p.BetaStar[0]-x), math.Abs(p.BetaStar[1]-y))
+	away := half // of the centre of the paper's ellipse
 	if len(spread) > 0 {
 		slices.Sort(spread)
 		half = math.Max(half, spread[int(mass*float64(len(spread)-1))])
 	}
-	for _, m := range [][][]float64{p.Exact, p.Paper} {
-		if m != nil {
-			half = math.Max(half, math.Sqrt(coverage*math.Max(m[0][0], m[1][1])))
-		}
+	if m := p.Exact; m != nil {
+		half = math.Max(half, math.Sqrt(coverage*math.Max(m[0][0], m[1][1])))
+	}
+	if m := p.Paper; m != nil {
+		half = math.Max(half, away+math.Sqrt(coverage*math.Max(m[0][0], m[1][1])))
 	}
 	if half == 0 {
 		half = 1e-3 // a chain that stays where it is: any window shows it
 	}
 	w := chart.Around(x, y, 1.06*half)
 	c := &Cloud{Density: chart.NewDensity(path, d, w, cells)}
-	c.InsideExact, c.InsidePaper = inside(path, d, x, y, p.Exact), inside(path, d, x, y, p.Paper)
+	c.InsideExact, c.InsidePaper = inside(path, d, x, y, p.Exact), inside(path, d, p.BetaStar[0], p.BetaStar[1], p.Paper)
 	for i := 0; i+d <= len(twin) && len(c.Twin) < twinPoints; i += d {
 		if at := (plotter.XY{X: twin[i], Y: twin[i+1]}); w.Holds(at.X, at.Y) {
 			// It settles at one point: what moves by less than can be seen is drawn once.
@@ -167,13 +169,14 @@ type ellipse struct {
 func (p *RegressionPanel) ellipses() (out []ellipse) {
 	for _, e := range []struct {
 		name   string
+		centre []float64
 		m      [][]float64
 		inside float64
-	}{{"exact 95 % ellipse", p.Exact, p.Cloud.InsideExact}, {"paper's 95 % ellipse", p.Paper, p.Cloud.InsidePaper}} {
+	}{{"exact 95 % ellipse", p.LeastSquares, p.Exact, p.Cloud.InsideExact}, {"paper's 95 % ellipse", p.BetaStar, p.Paper, p.Cloud.InsidePaper}} {
 		if e.m == nil {
 			continue
 		}
-		centre := [2]float64{p.LeastSquares[0], p.LeastSquares[1]}
+		centre := [2]float64(e.centre)
 		one := ellipse{e.name, centre, leading(e.m), coverage, nil, chart.Ellipse(centre, leading(e.m), coverage)}
 		if !math.IsNaN(e.inside) {
 			one.Inside = &e.inside

@@ -42,7 +42,8 @@ type RegressionPanel struct {
 	Exact        [][]float64
 	Empirical    [][]float64 // nil: the chain diverged
 	Paper        [][]float64
-	Apart        float64 // how far Paper is from Exact: the largest |difference| of an entry over sqrt(C_ii C_jj); NaN where there is no Exact
+	Apart        float64  // how far Paper is from Exact: the largest |difference| of an entry over sqrt(C_ii C_jj); NaN where there is no Exact
+	Factors      *Factors // nil where there is no Exact, or no variance
 	Radius2      float64
 	Radius4      float64
 	Mixing       float64 // iterations
@@ -51,6 +52,15 @@ type RegressionPanel struct {
 	Claims       []Claim
 	Tail         *Tail  // where there is no fourth moment
 	Cloud        *Cloud // nil: nothing was kept
+}
+
+// Factors are where the paper's approximation and the exact law part. The trace of Exact is that of Paper times Residual, Finite, Shape and Step.
+type Factors struct {
+	Centre   float64 // the least-squares solution's distance from beta*, in the paper's standard deviations of one coordinate
+	Residual float64 // mean square residual over sigma2
+	Finite   float64 // of batches without replacement
+	Shape    float64 // the noise's covariance is not that of residuals times that of x
+	Step     float64 // iterations are steps, and their matrices those of batches
 }
 
 // Claim is something that a panel shows, does not show, or contradicts.
@@ -127,8 +137,9 @@ func (r *Regression) page(whole *chart.Figure, single []chart.Figure) ([]byte, e
 		Signs                        []swatch
 		Rows                         []regressionRow
 		Claims                       []claimRow
+		Factors                      []factorRow
 		Tails                        []tailRow
-	}{Regression: r, Again: shell(r.Command), Rows: r.rows(), Claims: r.claims(), Tails: r.tails()}
+	}{Regression: r, Again: shell(r.Command), Rows: r.rows(), Claims: r.claims(), Factors: r.factors(), Tails: r.tails()}
 	data.Summary, data.State, data.Class = r.summary()
 	if whole != nil {
 		data.Caption = whole.Caption

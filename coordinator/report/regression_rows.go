@@ -16,6 +16,9 @@ type regressionRow struct {
 // claimRow is a line of the claims.
 type claimRow struct{ Panel, What, Verdict, Class, Apart, Interval, N string }
 
+// factorRow is where Eq. 20 and the exact law part in a panel.
+type factorRow struct{ Panel, Centre, Residual, Finite, Shape, Step, Product, Apart string }
+
 // tailRow is a panel without fourth moments.
 type tailRow struct {
 	Panel, Exact, Index, N string
@@ -58,6 +61,17 @@ func (r *Regression) claims() (out []claimRow) {
 				row.Class = "open"
 			}
 			out = append(out, row)
+		}
+	}
+	return out
+}
+
+func (r *Regression) factors() (out []factorRow) {
+	for i := range r.Panels {
+		p := &r.Panels[i]
+		if f := p.Factors; f != nil {
+			number := func(v float64) string { return fmt.Sprintf("%.3f", v) }
+			out = append(out, factorRow{p.Letter, number(f.Centre), number(f.Residual), number(f.Finite), number(f.Shape), number(f.Step), number(f.Residual * f.Finite * f.Shape * f.Step), fraction(p.Apart)})
 		}
 	}
 	return out

@@ -22,7 +22,7 @@ func wandering(panels, n int) *Regression {
 		a, b := 0.02*float64(i+1), 0.01
 		exact := [][]float64{{a * a, a * b}, {a * b, 2 * b * b}}
 		p := RegressionPanel{Letter: string(rune('a' + i)), Sigma2: 0.5, Sigma: "20 I", BetaStar: []float64{1, 1}, LeastSquares: []float64{1, 1.02}, Mean: []float64{1.0001, 1.0199}, Exact: exact, Empirical: exact,
-			Paper: [][]float64{{a * a / 2, 0}, {0, b * b}}, Apart: 0.5, Radius2: 0.7, Radius4: 0.5, Mixing: 5, N: int64(n),
+			Paper: [][]float64{{a * a / 2, 0}, {0, b * b}}, Apart: 0.5, Factors: &Factors{1.1, 0.9, 0.96, 1.05, 1.2}, Radius2: 0.7, Radius4: 0.5, Mixing: 5, N: int64(n),
 			Claims: []Claim{{"mean", "shown", 1e-4, 0, 2e-4, int64(n), 0.7}, {"covariance", "not shown", 0.015, 0, 0.03, int64(n), 1}}}
 		path := make([]float64, 2*n)
 		for k := range n {
@@ -50,7 +50,7 @@ func TestRegression(t *testing.T) {
 	text, err := os.ReadFile(path)
 	must(t, err)
 	page := string(text)
-	holds(t, page, "Figure 1: the linear-regression study of dither", "mean within 2 %: shown in 8; covariance within 2 %: shown in 0, not shown in 7, no fourth moment in 1", "dither ols --seed 7", "<h3>Panel h</h3>", "minus 3.1, by the theory; estimated (Hill): 3.2 (95\u00a0% interval 2.9 to 3.5)", "<td>2.700</td><td>2.600 to 2.800</td><td>2.448</td>", "n = 1,234",
+	holds(t, page, "Figure 1: the linear-regression study of dither", "mean within 2 %: shown in 8; covariance within 2 %: shown in 0, not shown in 7, no fourth moment in 1", "dither ols --seed 7", "<h3>Panel h</h3>", "minus 3.1, by the theory; estimated (Hill): 3.2 (95\u00a0% interval 2.9 to 3.5)", "<td>2.700</td><td>2.600 to 2.800</td><td>2.448</td>", "n = 1,234", "Eq. 20 puts the covariance at", ">1.089<",
 		"over N = 100 samples of 2 coordinates", "with learning rate 0.01 and batches of 5 without replacement", "20,000 iterations a chain")
 	if n := strings.Count(page, `role="img" aria-label="Panel `); n != 8 {
 		t.Errorf("%d pictures with a text", n)
