@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate same-bits students chaos figure1-check build proto proto-baseline bench bench-cluster bench-go clean
+.PHONY: help demo test check simulate same-bits students chaos figure1-check build proto proto-baseline bench bench-cluster bench-ols bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
@@ -69,6 +69,9 @@ bench: ## time dither, and PyTorch in turn (PEERS=folder PYTHON=exe), and write 
 
 bench-cluster: ## time what trainers do together, and gloo and DDP in turn (DATA=folder PEERS=folder PYTHON=exe)
 	.ci/bench-cluster '$(DATA)' '$(PEERS)'
+
+bench-ols: build ## time Figure 1, whole process, and NumPy in turn (PEERS=folder PYTHON=exe PAIRS=5)
+	.ci/bench-ols '$(PEERS)'
 
 bench-go: ## run the Go benchmarks (BENCH=regexp chooses some)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
