@@ -41,11 +41,34 @@ func TestTailIndex(t *testing.T) {
 	}
 }
 
+func TestLargest(t *testing.T) {
+	for n := range uint32(60) {
+		var values []float64
+		for i := range n {
+			// With repetitions, and some that do not count.
+			values = append(values, float64(philox.At(9, 1<<31, 0, n, i)[0]%20)-3)
+		}
+		var want []float64
+		for _, v := range append(values, math.Inf(1), math.NaN()) {
+			if v > 0 && v < 100 {
+				want = append(want, v)
+			}
+		}
+		slices.Sort(want)
+		slices.Reverse(want)
+		for k := 1; k <= len(want); k++ {
+			if got := largest(append([]float64{math.Inf(1), math.NaN()}, values...), k); !slices.Equal(got, want[:k]) {
+				t.Fatalf("the %d largest of %v are %v", k, values, got)
+			}
+		}
+	}
+}
+
 func TestTailIndexOfNothing(t *testing.T) {
 	equal := slices.Repeat([]float64{2}, 1000)
 	some := make([]float64, 1000)
 	copy(some, []float64{1, 2, 3, math.Inf(1), math.NaN(), -4})
-	for _, values := range [][]float64{nil, {1, 2, 3}, equal, some} {
+	for _, values := range [][]float64{nil, {5}, {1, 2, 3}, equal, some} {
 		if alpha, low, high := TailIndex(values); !math.IsNaN(alpha) || !math.IsNaN(low) || !math.IsNaN(high) {
 			t.Errorf("%v... has tail index %v (%v to %v)", values[:min(3, len(values))], alpha, low, high)
 		}
