@@ -81,3 +81,44 @@ func TestFigure1AgainstTheory(t *testing.T) {
 		t.Errorf("%d panels were compared by covariance and %d by their tail", compared, heavy)
 	}
 }
+
+// Chains of other kinds than the paper's, of both engines, against their theory: entries of the covariance within 2 % and 5 standard errors, as above.
+func TestOtherChainsAgainstTheory(t *testing.T) {
+	sigma := [][]float64{{3, 1, 0}, {1, 2, -0.5}, {0, -0.5, 1}}
+	settings := []Setting{
+		{Sigma: identity(2, 20), Sigma2: 0.5, N: 100, Batch: 5, Eta: 0.01, Refresh: Iteration},
+		{Sigma: identity(2, 20), Sigma2: 0.5, N: 20, Batch: 7, Eta: 0.02, Refresh: Once, Replacement: true},
+		{Sigma: identity(2, 20), Sigma2: 0.5, N: 20, Batch: 7, Eta: 0.02, Refresh: Once},
+		{Sigma: sigma, Sigma2: 1, N: 30, Batch: 4, Eta: 0.1, Refresh: Iteration, Replacement: true},
+	}
+	for i := range settings {
+		settings[i].Seed, settings[i].Stream = 21, uint32(i)
+	}
+	data := drawn(t, settings)
+	paths, err := Run(context.Background(), settings, data, Options{Iterations: 400_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range settings {
+		theory, err := settings[i].Theory(data[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if theory.Radius4 >= 0.95 {
+			t.Fatalf("setting %d has fourth-moment radius %v: choose another", i, theory.Radius4)
+		}
+		p := &paths[i]
+		for a, b := range theory.LeastSquares {
+			if z := (p.Mean[a] - b) / p.MeanError[a]; math.Abs(z) > 5 {
+				t.Errorf("setting %d: mean %d is %v standard errors off", i, a, z)
+			}
+			for b := range theory.Covariance {
+				off := p.Covariance[a][b] - theory.Covariance[a][b]
+				relative := off / math.Sqrt(theory.Covariance[a][a]*theory.Covariance[b][b])
+				if math.Abs(relative) > 0.02 || math.Abs(off) > 5*p.CovarianceError[a][b] {
+					t.Errorf("setting %d: covariance (%d, %d) is off by %.2f %%, %.1f standard errors", i, a, b, 100*relative, off/p.CovarianceError[a][b])
+				}
+			}
+		}
+	}
+}
