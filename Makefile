@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate same-bits students chaos build proto proto-baseline bench bench-cluster bench-go clean
+.PHONY: help demo test check simulate same-bits students chaos figure1-check build proto proto-baseline bench bench-cluster bench-ols bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
@@ -14,6 +14,8 @@ BENCH ?= .
 DATA ?= data
 TEACHER ?= resnet20.th
 SEEDS ?= 3
+# For how many seeds `make figure1-check` draws samples.
+FIGURE1_SEEDS ?= 5
 # How many schedules of faults `make simulate` plays, and from which seed on.
 SCHEDULES ?= 10000
 FIRST ?= 1
@@ -22,7 +24,7 @@ SCHEDULES ?= 100
 SEED ?= 1
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 demo: ## build, then train a teacher and a student on hand-written digits: two trainers, one machine
 	@began=$$SECONDS; $(MAKE) --no-print-directory build; echo "built bin/dither in $$((SECONDS - began)) s"
@@ -48,6 +50,9 @@ chaos: build ## take runs through 100 schedules of faults, and compare their bit
 students: ## train the students that are held beside PyTorch's (DATA=folder TEACHER=file SEEDS=3)
 	.ci/students '$(DATA)' '$(TEACHER)' '$(SEEDS)'
 
+figure1-check: ## hold every panel of Figure 1 to its exact theory, for many draws of the samples (FIGURE1_SEEDS=5)
+	go test -timeout 0 -count 1 -v -run TestFigure1AgainstTheory ./trainer/ols -figure1-seeds '$(FIGURE1_SEEDS)'
+
 build: ## build bin/dither, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/dither ./cmd/dither
 
@@ -64,6 +69,9 @@ bench: ## time dither, and PyTorch in turn (PEERS=folder PYTHON=exe), and write 
 
 bench-cluster: ## time what trainers do together, and gloo and DDP in turn (DATA=folder PEERS=folder PYTHON=exe)
 	.ci/bench-cluster '$(DATA)' '$(PEERS)'
+
+bench-ols: build ## time Figure 1, whole process, and NumPy in turn (PEERS=folder PYTHON=exe PAIRS=5)
+	.ci/bench-ols '$(PEERS)'
 
 bench-go: ## run the Go benchmarks (BENCH=regexp chooses some)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -3,8 +3,10 @@ package noise
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -107,6 +109,52 @@ var examples = map[string]func(a *arguments) string{
 			weights[e] = float32(z[e%4] * math.Sqrt(2/fanIn))
 		}
 		return short(weights)
+	},
+	"ols-sample": func(a *arguments) string {
+		seed, sample, x := a.integer(), a.step(), make([]float64, a.integer())
+		y := 0.0
+		for j := range x {
+			x[j] = elementary.Normals(philox.At(seed, philox.OLSData, 0, sample, uint32(j/4)))[j%4]
+			y += x[j]
+		}
+		if sigma2 := a.float(); sigma2 > 0 {
+			y += float64(math.Sqrt(sigma2) * elementary.Normals(philox.At(seed, philox.OLSNoise, 0, sample, 0))[0])
+		}
+		return strings.Trim(fmt.Sprint(append(x, y)), "[]")
+	},
+	"ols-noise": func(a *arguments) string {
+		seed, stream, iteration, z := a.integer(), a.step(), a.integer(), make([]float64, a.integer())
+		for p := range z {
+			z[p] = elementary.Normals(philox.At(seed, philox.OLSNoise, uint32(iteration), stream, uint32(iteration>>32)<<16+uint32(p/4)))[p%4]
+		}
+		return strings.Trim(fmt.Sprint(z), "[]")
+	},
+	"ols-batch": func(a *arguments) string {
+		seed, stream, iteration, n, b := a.integer(), a.step(), a.integer(), a.integer(), a.integer()
+		without := a.next() == "without"
+		m := uint64(0)
+		for power := n; power <= 1<<34 && m < b; power *= n {
+			m++
+		}
+		var batch []uint64
+		var u, t uint64
+		for p := range b {
+			if p%m == 0 {
+				v := (iteration-1)*((b+m-1)/m) + p/m
+				w := philox.At(seed, philox.OLSBatch, uint32(v/2), stream, uint32(v/2>>32))
+				u = uint64(w[1+v%2*2])<<32 + uint64(w[v%2*2])
+			}
+			below := n
+			if without {
+				below = n - b + p + 1
+			}
+			t, u = bits.Mul64(u, below)
+			if without && slices.Contains(batch, t) {
+				t = below - 1
+			}
+			batch = append(batch, t)
+		}
+		return strings.Trim(fmt.Sprint(batch), "[]")
 	},
 	"perturb": func(a *arguments) string {
 		seed, draw, number, sd := a.integer(), a.step(), a.step(), a.float()

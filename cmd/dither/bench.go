@@ -14,7 +14,7 @@ import (
 
 func newBenchCommand(a *app) *cobra.Command {
 	cmd := group(&cobra.Command{Use: "bench", Short: "Time the parts that make a run", Example: "  dither bench step --model resnet20 --batch 64 --json\n  dither bench allreduce --trainers 2 --floats 855770"})
-	cmd.AddCommand(newBenchStepCommand(a), newBenchEvalCommand(a), newBenchNormCommand(a), newBenchAllreduceCommand(a))
+	cmd.AddCommand(newBenchStepCommand(a), newBenchEvalCommand(a), newBenchNormCommand(a), newBenchAllreduceCommand(a), newBenchOLSCommand(a))
 	return cmd
 }
 

@@ -15,6 +15,7 @@ import (
 var commands = []func(*app) *cobra.Command{
 	newRunCommand,
 	newEvalCommand,
+	newOLSCommand,
 	newReportCommand,
 	newDataCommand,
 	newNoiseCommand,

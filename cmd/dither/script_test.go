@@ -176,6 +176,9 @@ func TestScripts(t *testing.T) {
 			"await":    cmdAwait,
 			"send":     cmdSend,
 			"ends":     cmdEnds,
+
+			"panels":     cmdPanels,
+			"samepanels": cmdSamePanels,
 		},
 	})
 }

@@ -18,7 +18,7 @@ import (
 //go:embed page.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("page").Parse(pageText))
+var pageTemplate = skeleton(pageText)
 
 // row is a line of the table: a measure of teacher and student.
 type row struct{ Name, Teacher, Student string }

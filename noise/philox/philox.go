@@ -15,6 +15,11 @@ const (
 	Split     Purpose = 6 // the validation split: step 0
 	Subset    Purpose = 7 // the images of a sampled gradient norm: step 0
 
+	// Of the linear-regression study, whose iterations may be more than 2^32: step and index share their number (docs/random.md).
+	OLSData  Purpose = 8  // the samples x: sample their number
+	OLSNoise Purpose = 9  // the noise of their labels: likewise, or by iteration and place in the batch
+	OLSBatch Purpose = 10 // which samples are in a batch: sample the chain's stream
+
 	Perturbation Purpose = 11 // of all trainable parameters: step the draw, sample the parameter's number in name order
 )
 
@@ -23,6 +28,7 @@ const (
 	mul1  = 0xCD9E8D57
 	weyl0 = 0x9E3779B9
 	weyl1 = 0xBB67AE85
+	mask  = 1<<32 - 1
 )
 
 // Block is Philox4x32-10: 128 random bits for a 128-bit counter under a 64-bit key.
@@ -42,6 +48,29 @@ func Block(key [2]uint32, ctr [4]uint32) [4]uint32 {
 // At is block number index of a purpose at a step for a sample: key (seed low, seed high), counter (index, sample, step, purpose).
 func At(seed uint64, p Purpose, step, sample, index uint32) [4]uint32 {
 	return Block([2]uint32{uint32(seed), uint32(seed >> 32)}, [4]uint32{index, sample, step, uint32(p)})
+}
+
+// Words is At as two 64-bit words, low words first: for loops that draw many blocks, since it leaves the rounds in registers.
+func Words(seed uint64, p Purpose, step, sample, index uint32) (uint64, uint64) {
+	k0, k1 := uint32(seed), uint32(seed>>32)
+	c0, c1, c2, c3 := round(k0, k1, index, sample, step, uint32(p))
+	c0, c1, c2, c3 = round(k0+1*weyl0, k1+1*weyl1, c0, c1, c2, c3)
+	c0, c1, c2, c3 = round(k0+2*weyl0&mask, k1+2*weyl1&mask, c0, c1, c2, c3)
+	c0, c1, c2, c3 = round(k0+3*weyl0&mask, k1+3*weyl1&mask, c0, c1, c2, c3)
+	c0, c1, c2, c3 = round(k0+4*weyl0&mask, k1+4*weyl1&mask, c0, c1, c2, c3)
+	c0, c1, c2, c3 = round(k0+5*weyl0&mask, k1+5*weyl1&mask, c0, c1, c2, c3)
+	c0, c1, c2, c3 = round(k0+6*weyl0&mask, k1+6*weyl1&mask, c0, c1, c2, c3)
+	c0, c1, c2, c3 = round(k0+7*weyl0&mask, k1+7*weyl1&mask, c0, c1, c2, c3)
+	c0, c1, c2, c3 = round(k0+8*weyl0&mask, k1+8*weyl1&mask, c0, c1, c2, c3)
+	c0, c1, c2, c3 = round(k0+9*weyl0&mask, k1+9*weyl1&mask, c0, c1, c2, c3)
+	return uint64(c1)<<32 | uint64(c0), uint64(c3)<<32 | uint64(c2)
+}
+
+// round is one of the ten.
+func round(k0, k1, c0, c1, c2, c3 uint32) (uint32, uint32, uint32, uint32) {
+	p0 := uint64(mul0) * uint64(c0)
+	p1 := uint64(mul1) * uint64(c2)
+	return uint32(p1>>32) ^ c1 ^ k0, uint32(p1), uint32(p0>>32) ^ c3 ^ k1, uint32(p0)
 }
 
 // Unit is a number in [0, 1) with 53 bits from two words: ((hi << 32 | lo) >> 11) / 2^53.

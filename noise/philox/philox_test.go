@@ -29,3 +29,14 @@ func TestBelowStaysBelow(t *testing.T) {
 		}
 	}
 }
+
+func TestWordsAreTheBlock(t *testing.T) {
+	for i := range uint32(1000) {
+		seed, step := uint64(i)*0x9E3779B97F4A7C15, i*0x85EBCA6B
+		b := At(seed, OLSBatch, step, ^i, i<<20)
+		lo, hi := Words(seed, OLSBatch, step, ^i, i<<20)
+		if lo != uint64(b[1])<<32|uint64(b[0]) || hi != uint64(b[3])<<32|uint64(b[2]) {
+			t.Fatalf("Words(%x, %d, %x, %x, %x) = %x, %x, want %x", seed, OLSBatch, step, ^i, i<<20, lo, hi, b)
+		}
+	}
+}
