@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -70,9 +71,16 @@ type sweep struct {
 	teacher any    // what teacherOf gives of the file that the teacher is; nil: there is none, the study trains it, or it is in the folder
 	init    string // the file from which the students start; "": none, or it is in the folder
 
-	runs     []study.Run     // all, by index; without a teacher's hash as long as it is not trained
-	outcomes []study.Outcome // of runs
-	measured *study.Teacher  // nil: not measured
+	runs     []study.Run    // all, by index; without a teacher's hash as long as it is not trained
+	measured *study.Teacher // nil: not measured
+	show     *show
+
+	mu        sync.Mutex
+	outcomes  []study.Outcome // of runs
+	unmatched []string        // folders that are of no run
+	failures  []string        // runs that failed, and why
+	elsewhere int             // runs that another process is at
+	broken    error           // why the tables could not be written
 }
 
 // newSweep settles which study it is, and refuses what cannot be done. It writes nothing.

@@ -14,7 +14,6 @@ import (
 	"github.com/dither-ml/dither/coordinator/study"
 	"github.com/dither-ml/dither/noise"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
-	"github.com/dither-ml/dither/trainer/checkpoint"
 )
 
 // fromFlags makes the study that the flags describe.
@@ -300,6 +299,3 @@ func withTeacher(s *ditherv1.StudySpec, sha256 string) *ditherv1.StudySpec {
 	}
 	return s
 }
-
-// teacherHash is the sha256 of what teacherOf gave.
-func teacherHash(c *checkpoint.Checkpoint) string { return "" }
