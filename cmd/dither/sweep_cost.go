@@ -85,7 +85,7 @@ func (s *sweep) cost(ctx context.Context) (*sweepCost, error) {
 		}
 		c.Runs++
 		c.Iterations += uint64(r.Spec.Iterations)
-		if over(o) {
+		if isOver(o) {
 			c.RunsOver++
 		} else {
 			at, known := paces[r.Spec.Batch]
@@ -137,6 +137,7 @@ func (s *sweep) measurePace(ctx context.Context, spec *ditherv1.RunSpec, flags *
 	// A step on the labels takes what one on soft labels does, but for the last layer.
 	bare := proto.CloneOf(spec)
 	bare.Teacher, bare.Noise, bare.Loss, bare.Init = nil, nil, &ditherv1.LossSpec{Ce: 1}, &ditherv1.InitSpec{Kind: "random"}
+	bare.Optimizer.Lr = 1e-6 // whatever the study asks for, these steps stay sound
 	share, err := trainer.NewShare(kernels, s.data, bare, versionString(), 0, int(bare.Shards))
 	if err != nil {
 		return p, badInput(err)

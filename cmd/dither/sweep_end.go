@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/dither-ml/dither/coordinator/study"
+	"github.com/dither-ml/dither/noise"
 )
 
 // sweepResult is what `dither sweep --json` prints.
@@ -93,6 +94,9 @@ func (s *sweep) print(w io.Writer, summary *study.Summary, r *sweepResult) {
 	}
 	table(w, []string{"", "validation %", "test %", "gradient norm", "runs"}, rows)
 	for _, c := range summary.Choices {
+		if c.Noise == noise.None {
+			continue // there is nothing to choose
+		}
 		fmt.Fprintf(w, "\n%s: best on the held-out images is %s", c.Noise, study.Name(s.spec, c.Arm))
 		if c.Test != nil {
 			fmt.Fprintf(w, ", test accuracy %s %%", cell(c.Test, 100))

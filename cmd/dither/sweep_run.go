@@ -40,12 +40,12 @@ func (s *sweep) mine(i int) bool {
 	return i/phases%s.part.of == s.part.index
 }
 
-func over(o study.Outcome) bool { return o.State == study.Finished || o.State == study.Diverged }
+func isOver(o study.Outcome) bool { return o.State == study.Finished || o.State == study.Diverged }
 
 // pending are the runs of this part that are not over, by index.
 func (s *sweep) pending() (indices []int) {
 	for i, o := range s.outcomes {
-		if s.mine(i) && !over(o) {
+		if s.mine(i) && !isOver(o) {
 			indices = append(indices, i)
 		}
 	}
@@ -116,7 +116,7 @@ func (s *sweep) one(ctx context.Context, flags *runFlags, i int) (err error) {
 	defer lock.Close()
 	for range tries {
 		// Another part, or another sweep in the same folder, may have done it meanwhile.
-		if err = s.reread(i); err != nil || over(s.outcome(i)) {
+		if err = s.reread(i); err != nil || isOver(s.outcome(i)) {
 			return err
 		}
 		began := time.Now()
@@ -125,7 +125,7 @@ func (s *sweep) one(ctx context.Context, flags *runFlags, i int) (err error) {
 		if again := s.reread(i); again != nil {
 			return again
 		}
-		if over(s.outcome(i)) {
+		if isOver(s.outcome(i)) {
 			lonely(dir)
 			return nil
 		}

@@ -68,7 +68,13 @@ func (w *show) settled(i int, o study.Outcome, why error) {
 	w.reached[i] = int(o.Spec.Iterations)
 	head := fmt.Sprintf("run %d/%d: %s: ", w.over, w.total, describe(w.sweep.spec, o.Run))
 	seconds := w.seconds[i]
+	n := 0
+	for _, k := range w.reached {
+		n += k
+	}
+	note := fmt.Sprintf("%d/%d runs", w.over, w.total)
 	w.mu.Unlock()
+	w.bar.Set(n, note)
 	var tail string
 	switch {
 	case why != nil:
