@@ -214,10 +214,7 @@ func describe(s *ditherv1.StudySpec, r study.Run) string {
 
 // do goes through the study.
 func (s *sweep) do(ctx context.Context) error {
-	if err := s.open(ctx); err != nil {
-		return err
-	}
-	if err := s.settleTeacher(ctx); err != nil {
+	if err := s.found(ctx); err != nil {
 		return err
 	}
 	if err := s.readOutcomes(); err != nil {

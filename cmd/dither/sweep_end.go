@@ -55,7 +55,7 @@ func (s *sweep) finish(ctx context.Context, failures []string) error {
 		return err
 	}
 	if len(failures) > 0 {
-		return fmt.Errorf("%d of %d runs failed, twice each: %s; the same command tries them again", len(failures), len(s.runs), some(failures, "; "))
+		return fmt.Errorf("%d of %d runs failed: %s; the same command tries them again", len(failures), len(s.runs), some(failures, "; "))
 	}
 	if s.elsewhere > 0 {
 		return temporary(fmt.Errorf("%d runs are being done by another process; the same command goes on with them if it is lost", s.elsewhere))

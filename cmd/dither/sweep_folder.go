@@ -13,6 +13,7 @@ import (
 	"github.com/dither-ml/dither/coordinator/runlog"
 	"github.com/dither-ml/dither/coordinator/study"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
+	"github.com/dither-ml/dither/trainer"
 	"github.com/dither-ml/dither/trainer/checkpoint"
 )
 
@@ -23,16 +24,32 @@ const (
 	checkpointsInARun = 10
 )
 
-// open makes the study's folder: what it is, its teacher and its start, each written whole or not at all. What is there already stays.
-func (s *sweep) open(ctx context.Context) error {
+// found makes the study's folder and settles its teacher. One process at a time does that; the parts of a study that come later find it done.
+func (s *sweep) found(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Join(s.dir, study.RunsDir), 0o755); err != nil {
 		return badInputf("the study's folder: %w", err)
 	}
-	lock, err := waitLock(ctx, filepath.Join(s.dir, lockName))
+	path := filepath.Join(s.dir, lockName)
+	lock, err := waitLock(ctx, path)
+	for errors.Is(err, errBusy) {
+		fmt.Fprintf(s.app.stderr, "dither: waiting for another process, which settles the teacher of %s\n", s.dir)
+		lock, err = waitLock(ctx, path)
+	}
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
+	if err := s.compare(); err != nil { // what another made meanwhile
+		return err
+	}
+	if err := s.open(); err != nil {
+		return err
+	}
+	return s.settleTeacher(ctx)
+}
+
+// open writes what the study is, its teacher and its start, each whole or not at all. What is there already stays.
+func (s *sweep) open() error {
 	if err := s.placeTeacher(); err != nil {
 		return err
 	}
@@ -144,27 +161,17 @@ func (s *sweep) options(iterations uint32, gradientNorm int, command []string) *
 }
 
 // settleTeacher trains the study's teacher where it has to, and measures it, once for all runs.
-func (s *sweep) settleTeacher(ctx context.Context) error {
+func (s *sweep) settleTeacher(ctx context.Context) (err error) {
 	if s.spec.GetBase().GetTeacher() == nil {
 		return nil
 	}
-	lock, err := waitLock(ctx, filepath.Join(s.dir, lockName))
-	if errors.Is(err, errBusy) {
-		return temporary(fmt.Errorf("another process is training or measuring the teacher of %s; begin again once it has, or wait for it", s.dir))
-	}
-	if err != nil {
-		return err
-	}
-	defer lock.Close()
 	if s.untrained() {
-		if there, err := study.Load(s.dir); err == nil && there.GetBase().GetTeacher().GetSha256() != "" {
-			s.spec = there // another part has trained it meanwhile
-		} else if err := s.trainTeacher(ctx); err != nil {
+		if err := s.trainTeacher(ctx); err != nil {
 			return err
 		}
-		if err := s.plan(); err != nil {
-			return err
-		}
+	}
+	if err = s.plan(); err != nil { // by now the teacher's hash is known
+		return err
 	}
 	if s.measured, err = study.LoadTeacher(s.dir); err != nil {
 		return err
@@ -206,7 +213,7 @@ func (s *sweep) trainTeacher(ctx context.Context) error {
 	if err := s.placeTeacher(); err != nil {
 		return err
 	}
-	s.spec = withTeacher(s.spec, fmt.Sprintf("%x", c.Hash()))
+	s.spec = withTeacher(s.spec, trainer.Hex(c.Hash()))
 	return study.Save(s.dir, s.spec)
 }
 

@@ -78,21 +78,22 @@ func (s *sweep) all(ctx context.Context) (failures []string, err error) {
 	s.show = newShow(s, pending)
 	defer s.show.done()
 	flags := s.runFlags(processors())
-	queue := make(chan int, len(pending))
-	for _, i := range pending {
-		queue <- i
-	}
-	close(queue)
+	queue := &backlog{first: pending}
 	var workers sync.WaitGroup
 	for range min(s.parallel(processors()), len(pending)) {
 		workers.Go(func() {
-			for i := range queue {
-				if ctx.Err() != nil {
+			for {
+				i, patient, ok := queue.next()
+				if !ok || ctx.Err() != nil {
 					return
 				}
-				why := s.one(ctx, flags, i)
-				if ctx.Err() != nil && exitCode(why) == exitStopped {
+				why := s.one(ctx, flags, i, patient)
+				if ctx.Err() != nil && !isOver(s.outcome(i)) {
 					return
+				}
+				if errors.Is(why, errBusy) && !patient {
+					queue.putOff(i)
+					continue
 				}
 				s.settled(i, why)
 			}
@@ -102,14 +103,41 @@ func (s *sweep) all(ctx context.Context) (failures []string, err error) {
 	return s.failures, s.broken
 }
 
-// one takes a run to its end, and says why it has none.
-func (s *sweep) one(ctx context.Context, flags *runFlags, i int) (err error) {
-	r := s.runs[i]
-	dir := filepath.Join(s.dir, r.Folder)
-	lock, err := waitLock(ctx, filepath.Join(dir, lockName))
-	if errors.Is(err, errBusy) {
-		return errElsewhere
+// backlog is the runs that are to be done. Those that another process is at are put off: it may be what is left of a sweep that was killed, and will be gone in a moment.
+type backlog struct {
+	mu           sync.Mutex
+	first, later []int // indices of runs
+}
+
+// next is a run to do; patient says that there is nothing better to do than to wait for it.
+func (b *backlog) next() (i int, patient, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	from := &b.first
+	if len(b.first) == 0 {
+		from, patient = &b.later, true
 	}
+	if len(*from) == 0 {
+		return 0, false, false
+	}
+	i, *from = (*from)[0], (*from)[1:]
+	return i, patient, true
+}
+
+func (b *backlog) putOff(i int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.later = append(b.later, i)
+}
+
+// one takes a run to its end, and says why it has none; errBusy: another process is at it.
+func (s *sweep) one(ctx context.Context, flags *runFlags, i int, patient bool) (err error) {
+	dir := filepath.Join(s.dir, s.runs[i].Folder)
+	take := lockFile
+	if patient {
+		take = func(path string) (*os.File, error) { return waitLock(ctx, path) }
+	}
+	lock, err := take(filepath.Join(dir, lockName))
 	if err != nil {
 		return err
 	}
@@ -142,9 +170,6 @@ func (s *sweep) one(ctx context.Context, flags *runFlags, i int) (err error) {
 	}
 	return err
 }
-
-// errElsewhere: another process is at this run.
-var errElsewhere = errors.New("another process is doing it")
 
 // attempt executes a run once. What it would say on the screen goes into its folder.
 func (s *sweep) attempt(ctx context.Context, flags *runFlags, i int, dir string, lock *os.File) error {
@@ -191,7 +216,7 @@ func (s *sweep) settled(i int, why error) {
 	s.show.settled(i, s.outcome(i), why)
 	s.mu.Lock()
 	switch {
-	case errors.Is(why, errElsewhere):
+	case errors.Is(why, errBusy):
 		s.elsewhere++
 	case why != nil:
 		s.outcomes[i].State, s.outcomes[i].Reason = study.Failed, why.Error()

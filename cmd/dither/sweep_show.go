@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -77,6 +78,8 @@ func (w *show) settled(i int, o study.Outcome, why error) {
 	w.bar.Set(n, note)
 	var tail string
 	switch {
+	case errors.Is(why, errBusy):
+		tail = "another process is doing it"
 	case why != nil:
 		tail = "failed: " + sentence(why)
 	case o.State == study.Diverged:
