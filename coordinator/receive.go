@@ -47,7 +47,7 @@ func (t *term) receive(p *peer, m *ditherv1.ReportRequest) error {
 		f := m.GetFailure()
 		t.log.Error("a trainer gave up", "trainer", p.ID, "reason", clip(f.GetMessage()), "iteration", f.GetIteration())
 		if !slices.ContainsFunc(t.failures, func(o quorum.Failure) bool { return same(o.Member, p.Member) }) {
-			t.failures = append(t.failures, quorum.Failure{Member: p.Member, Message: clip(f.GetMessage()), Deterministic: f.GetDeterministic()})
+			t.failures = append(t.failures, quorum.Failure{Member: p.Member, Message: clip(f.GetMessage()), Deterministic: f.GetDeterministic(), Diverged: f.GetDiverged()})
 		}
 		t.wake()
 	case m.GetAborted() != nil:

@@ -229,7 +229,7 @@ func (r *record) checkpoint(k uint32) error {
 // end writes result.json. Whoever watches learns of the result even where it cannot be written.
 func (r *record) end(m *ditherv1.RunResult, rate float64) error {
 	res := r.result
-	res.Phase, res.Reason, res.Iterations = m.GetPhase(), m.GetReason(), m.GetIteration()
+	res.Phase, res.Diverged, res.Reason, res.Iterations = m.GetPhase(), m.GetDiverged(), m.GetReason(), m.GetIteration()
 	res.ParametersSHA256, res.KernelSets = m.GetParametersSha256(), m.GetKernelSets()
 	res.Seconds, res.ImagesPerSecond, res.Generations = m.GetSeconds(), rate, m.GetGenerations()
 	kind := runlog.KindResult

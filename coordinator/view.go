@@ -46,7 +46,7 @@ func (t *term) status() *ditherv1.StatusResponse {
 
 // finalResult is how the run ended, by a decision that is final; t.mu is held.
 func (t *term) finalResult(d quorum.Decision) *ditherv1.RunResult {
-	r := &ditherv1.RunResult{Phase: string(d.Phase), Reason: d.Reason, Temporary: d.Temporary, Iteration: max(t.iteration, t.ledger.have), Generations: t.record.generations,
+	r := &ditherv1.RunResult{Phase: string(d.Phase), Reason: d.Reason, Temporary: d.Temporary, Diverged: d.Diverged, Iteration: max(t.iteration, t.ledger.have), Generations: t.record.generations,
 		Seconds: t.seconds(), KernelSets: slices.Sorted(maps.Keys(t.kernelSets))}
 	if k, ok := t.store.newest(); ok {
 		r.Checkpoint = relative(k)

@@ -108,7 +108,7 @@ func TestDivergenceIsSaidByAll(t *testing.T) {
 			}
 		}
 		failures := reported(w, "", (*ditherv1.ReportRequest).GetFailure)
-		if len(failures) != 2 || !failures[0].GetDeterministic() || !strings.Contains(failures[0].GetMessage(), "--lr") {
+		if len(failures) != 2 || !failures[0].GetDeterministic() || !failures[0].GetDiverged() || !strings.Contains(failures[0].GetMessage(), "--lr") {
 			t.Errorf("the failures are %v", failures)
 		}
 	})

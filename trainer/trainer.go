@@ -192,7 +192,7 @@ func (t *Trainer) part(ctx context.Context, why error) {
 		if err := t.saveForRescue(ctx); err != nil {
 			t.Logger.Warn("the state after the last applied iteration could not be saved", "iteration", t.applied, "error", err)
 		}
-		failure := &ditherv1.Failure{Message: ditherv1.Message(why), Iteration: t.applied, Deterministic: errors.Is(why, ErrDiverged) || errors.Is(why, ErrLabels)}
+		failure := &ditherv1.Failure{Message: ditherv1.Message(why), Iteration: t.applied, Deterministic: errors.Is(why, ErrDiverged) || errors.Is(why, ErrLabels), Diverged: errors.Is(why, ErrDiverged)}
 		t.link.change(func() {
 			t.link.out.failure = letterOf(&ditherv1.ReportRequest{Record: &ditherv1.ReportRequest_Failure{Failure: failure}})
 		})

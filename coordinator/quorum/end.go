@@ -8,8 +8,10 @@ import (
 
 // follow watches over a generation until everybody in it has said a last word.
 func follow(v *view) Decision {
-	if why, temporary := v.cause(); why != "" {
-		return v.fail(why, temporary)
+	if why, temporary, diverged := v.cause(); why != "" {
+		d := v.fail(why, temporary)
+		d.Diverged = diverged
+		return d
 	}
 	var silent []string
 	for _, seat := range v.Generation.Seats {
@@ -31,20 +33,20 @@ func follow(v *view) Decision {
 
 func (f Failure) ours() bool { return f.ID == "" }
 
-// cause is why the run cannot go on, whoever trains (empty: it can), and whether it might another time.
-func (v *view) cause() (why string, temporary bool) {
+// cause is why the run cannot go on, whoever trains (empty: it can), whether it might another time, and whether its loss became no number.
+func (v *view) cause() (why string, temporary, diverged bool) {
 	for _, f := range v.Failures {
 		switch {
 		case f.ours():
-			return f.Message, !f.Deterministic
+			return f.Message, !f.Deterministic, false
 		case f.Deterministic && v.seated(f.Member):
-			return fmt.Sprintf("trainer %v: %s", f.Member, f.Message), false
+			return fmt.Sprintf("trainer %v: %s", f.Member, f.Message), false, f.Diverged
 		}
 	}
 	if v.Doomed != nil { // trainers that stop as they were told to do not mend it
-		return v.Doomed.Reason, v.Doomed.Temporary
+		return v.Doomed.Reason, v.Doomed.Temporary, v.Doomed.Diverged
 	}
-	return "", false
+	return "", false, false
 }
 
 // fail ends the run once every trainer that lives has ended the iteration in flight, or has had the time to.

@@ -73,6 +73,7 @@ type Failure struct {
 	Member               // the trainer; without an ID: the coordinator
 	Message       string // what, where and what to do
 	Deterministic bool   // it has its cause in the run itself, not in a peer or a service that went away
+	Diverged      bool   // that cause is a loss that became no number
 	Unwritable    bool   // the coordinator cannot write any more: checkpoints and last words have nowhere to go, so nobody waits for them
 }
 
@@ -152,6 +153,8 @@ type Decision struct {
 	TeacherAway bool
 	// Temporary is set for Failed where a retry may succeed: a process was lost, or did not come in time.
 	Temporary bool
+	// Diverged is set for Failed where the loss became no number: it would again.
+	Diverged bool
 	// Over is set once nobody is left to hear from: the phase and the reason are final.
 	Over bool
 }

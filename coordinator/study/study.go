@@ -16,8 +16,9 @@ const (
 	TeacherDir  = "teacher"      // the run that trained the teacher, where the study did
 	RunsDir     = "runs"
 	ResultsFile = "results.json" // Summary; no times, which differ
-	TableFile   = "results.csv"
-	SpeedFile   = "speed.csv" // images/s of each run; apart, for it differs from time to time
+	TableFile   = "results.csv"  // a line an arm
+	RunsFile    = "runs.csv"     // a line a run; no times
+	SpeedFile   = "speed.csv"    // images/s of each run; apart, for it differs from time to time
 )
 
 // Phases of a study.
@@ -34,6 +35,10 @@ type Run struct {
 	Spec   *ditherv1.RunSpec
 	Hash   string // ditherv1.Hash of the spec
 	Folder string // relative to the study's: runs/<16 digits>
+
+	PerEpoch           int // iterations of an epoch: floor(n/B)
+	GradientNormImages int // training images of the gradient norm that it must measure; 0 in the phase select, which has none
+	EvalEvery          int // epochs between evaluations for its curves; 0: at the end only
 }
 
 // State is where a run stands.
@@ -79,10 +84,11 @@ type Teacher struct {
 
 // Estimate is a mean over seeds with its 95 % interval by Student's t; with one value there is no interval, and Low and High are nil.
 type Estimate struct {
-	N         int      `json:"n"`
-	Mean      float64  `json:"mean"`
-	SD        float64  `json:"sd"`
-	Low, High *float64 `json:",omitempty"`
+	N    int      `json:"n"`
+	Mean float64  `json:"mean"`
+	SD   float64  `json:"sd"`
+	Low  *float64 `json:"low"`
+	High *float64 `json:"high"`
 }
 
 // Point is an arm's results over its seeds.
@@ -99,8 +105,9 @@ type Point struct {
 	TestAccuracy       *Estimate `json:"test_accuracy"`       // refit
 	TestLoss           *Estimate `json:"test_loss"`           // refit
 	TrainingLoss       *Estimate `json:"training_loss"`       // refit
-	Finished, Runs     int       // of the arm, in all phases
-	Diverged           int
+	Runs               int       `json:"runs"`                // of the arm, in all phases
+	Finished           int       `json:"finished"`
+	Diverged           int       `json:"diverged"`
 }
 
 // Choice is the arm of a noise that is best on the held-out images.

@@ -828,6 +828,8 @@ type Failure struct {
 	Iteration uint32 `protobuf:"varint,2,opt,name=iteration,proto3" json:"iteration,omitempty"`
 	// True where every trainer will fail in the same way (a NaN in the loss), so that a retry has no sense.
 	Deterministic bool `protobuf:"varint,3,opt,name=deterministic,proto3" json:"deterministic,omitempty"`
+	// True where the loss became no number: a matter of the spec alone.
+	Diverged      bool `protobuf:"varint,4,opt,name=diverged,proto3" json:"diverged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -879,6 +881,13 @@ func (x *Failure) GetIteration() uint32 {
 func (x *Failure) GetDeterministic() bool {
 	if x != nil {
 		return x.Deterministic
+	}
+	return false
+}
+
+func (x *Failure) GetDiverged() bool {
+	if x != nil {
+		return x.Diverged
 	}
 	return false
 }
@@ -2222,7 +2231,9 @@ type RunResult struct {
 	// Newest checkpoint, relative to the run's folder; empty if none.
 	Checkpoint string `protobuf:"bytes,8,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	// For "failed": a retry may succeed, because a process or a service was lost, not the training itself.
-	Temporary     bool `protobuf:"varint,9,opt,name=temporary,proto3" json:"temporary,omitempty"`
+	Temporary bool `protobuf:"varint,9,opt,name=temporary,proto3" json:"temporary,omitempty"`
+	// For "failed": the loss became no number, and would again.
+	Diverged      bool `protobuf:"varint,10,opt,name=diverged,proto3" json:"diverged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2316,6 +2327,13 @@ func (x *RunResult) GetCheckpoint() string {
 func (x *RunResult) GetTemporary() bool {
 	if x != nil {
 		return x.Temporary
+	}
+	return false
+}
+
+func (x *RunResult) GetDiverged() bool {
+	if x != nil {
+		return x.Diverged
 	}
 	return false
 }
@@ -2466,11 +2484,12 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"\bFinished\x12\x1c\n" +
 	"\titeration\x18\x01 \x01(\rR\titeration\x12+\n" +
 	"\x11parameters_sha256\x18\x02 \x01(\tR\x10parametersSha256\x12\x18\n" +
-	"\astopped\x18\x03 \x01(\bR\astopped\"g\n" +
+	"\astopped\x18\x03 \x01(\bR\astopped\"\x83\x01\n" +
 	"\aFailure\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1c\n" +
 	"\titeration\x18\x02 \x01(\rR\titeration\x12$\n" +
-	"\rdeterministic\x18\x03 \x01(\bR\rdeterministic\"W\n" +
+	"\rdeterministic\x18\x03 \x01(\bR\rdeterministic\x12\x1a\n" +
+	"\bdiverged\x18\x04 \x01(\bR\bdiverged\"W\n" +
 	"\x05Hello\x12)\n" +
 	"\x06member\x18\x01 \x01(\v2\x11.dither.v1.MemberR\x06member\x12#\n" +
 	"\x04beat\x18\x02 \x01(\v2\x0f.dither.v1.BeatR\x04beat\"\x8b\x01\n" +
@@ -2593,7 +2612,7 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"checkpoint\x18\x05 \x01(\tH\x00R\n" +
 	"checkpoint\x12.\n" +
 	"\x06result\x18\x06 \x01(\v2\x14.dither.v1.RunResultH\x00R\x06resultB\a\n" +
-	"\x05event\"\x9f\x02\n" +
+	"\x05event\"\xbb\x02\n" +
 	"\tRunResult\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1c\n" +
@@ -2606,7 +2625,9 @@ const file_dither_v1_coordinator_proto_rawDesc = "" +
 	"\n" +
 	"checkpoint\x18\b \x01(\tR\n" +
 	"checkpoint\x12\x1c\n" +
-	"\ttemporary\x18\t \x01(\bR\ttemporary\"%\n" +
+	"\ttemporary\x18\t \x01(\bR\ttemporary\x12\x1a\n" +
+	"\bdiverged\x18\n" +
+	" \x01(\bR\bdiverged\"%\n" +
 	"\vStopRequest\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\"\x0e\n" +
 	"\fStopResponse*j\n" +

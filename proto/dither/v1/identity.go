@@ -18,18 +18,22 @@ const canonicalVersion = "dither.v1.RunSpec/1"
 // Canonical is the spec's canonical text, whose sha256 identifies the run: one line for each scalar that is not zero, `path=value`, in the
 // order of field numbers, maps by key. docs/identity.md defines it for other languages. It does not depend on protobuf's encoding, and a
 // field added later does not change the text of a spec that leaves it unset.
-func Canonical(s *RunSpec) string {
+func Canonical(s *RunSpec) string { return canonical(canonicalVersion, s.ProtoReflect()) }
+
+func canonical(version string, m protoreflect.Message) string {
 	var b strings.Builder
-	b.WriteString(canonicalVersion + "\n")
-	for _, l := range leaves(s.ProtoReflect(), "") {
+	b.WriteString(version + "\n")
+	for _, l := range leaves(m, "") {
 		b.WriteString(l.path + "=" + l.canonical + "\n")
 	}
 	return b.String()
 }
 
 // Hash is the sha256 of the canonical text, in hex: the identity of a run.
-func Hash(s *RunSpec) string {
-	h := sha256.Sum256([]byte(Canonical(s)))
+func Hash(s *RunSpec) string { return hexSHA256(Canonical(s)) }
+
+func hexSHA256(text string) string {
+	h := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(h[:])
 }
 
@@ -97,7 +101,12 @@ func leaves(m protoreflect.Message, prefix string) []leaf {
 			}
 		case f.IsList():
 			for i := range v.List().Len() {
-				out = append(out, scalar(path+"["+strconv.Itoa(i)+"]", f, v.List().Get(i)))
+				element := path + "[" + strconv.Itoa(i) + "]"
+				if f.Kind() == protoreflect.MessageKind {
+					out = append(out, leaves(v.List().Get(i).Message(), element+".")...)
+				} else {
+					out = append(out, scalar(element, f, v.List().Get(i)))
+				}
 			}
 		case f.Kind() == protoreflect.MessageKind:
 			out = append(out, leaves(v.Message(), path+".")...)

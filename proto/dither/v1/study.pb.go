@@ -149,7 +149,7 @@ type Arm struct {
 	Batch uint32 `protobuf:"varint,2,opt,name=batch,proto3" json:"batch,omitempty"`
 	// Learning rate (eta) before any division.
 	Lr float64 `protobuf:"fixed64,3,opt,name=lr,proto3" json:"lr,omitempty"`
-	// The length of its runs is the schedule's times this; 0 stands for 1. eta K stays the same where it is 1/eta.
+	// The length of its runs, and of their parts, is the schedule's times this; 0 stands for 1. eta K stays the same where it is 1/eta.
 	Stretch       float64 `protobuf:"fixed64,4,opt,name=stretch,proto3" json:"stretch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
