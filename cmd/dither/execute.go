@@ -85,7 +85,13 @@ func (e *execution) start(resumed bool) error {
 	}
 	if f.file.Spec.GetTeacher() != nil {
 		// What a noise that is not replayable has answered is the run's.
-		teacher := func(id string) []string { return append(worker(id), flag("journal", f.path(journalName))) }
+		teacher := func(id string) []string {
+			args := append(worker(id), flag("journal", f.path(journalName)))
+			if flags.cacheFile != "" {
+				args = append(args, flag("teacher-cache-file", flags.cacheFile))
+			}
+			return args
+		}
 		if err := e.crew.run(&role{name: "teacher", kind: "teacher", args: teacher}); err != nil {
 			return err
 		}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/dither-ml/dither/coordinator/report"
 	"github.com/dither-ml/dither/coordinator/runlog"
+	"github.com/dither-ml/dither/dataloader"
+	"github.com/dither-ml/dither/noise/teacher"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/checkpoint"
 )
@@ -37,6 +39,7 @@ func newRunCommand(a *app) *cobra.Command {
 	}
 	f.define(cmd)
 	cmd.Flags().StringVar(&resume, "resume", "", "go on with the run in this folder")
+	cmd.Flags().StringVar(&f.cacheFile, "teacher-cache-file", "", "keep the teacher's logits in this file, which runs with the same teacher and images share, not in memory; made where it is not there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		j := &job{app: a, flags: f, interrupted: cmd.Context()}
 		var err error
@@ -78,6 +81,9 @@ func (j *job) fresh(specFile string) error {
 	d.warn(j.app)
 	teacher, teacherResult, err := j.teacher(d)
 	if err != nil {
+		return err
+	}
+	if err := d.flags.checkCacheFile(d.file.Spec, d.data); err != nil {
 		return err
 	}
 	if j.folder, err = d.write(j.interrupted, teacher, d.initPath()); err != nil {
@@ -132,6 +138,9 @@ func (j *job) resume(dir string, args []string) error {
 	if err := j.checkArithmetic(dir); err != nil {
 		return err
 	}
+	if err := j.flags.checkCacheFile(j.folder.file.Spec, j.folder.data); err != nil {
+		return err
+	}
 	if err := checkNewest(dir); err != nil {
 		return err
 	}
@@ -140,6 +149,17 @@ func (j *job) resume(dir string, args []string) error {
 		before = r
 	}
 	return j.complete(true, before)
+}
+
+// checkCacheFile refuses a file that cannot be the cache of the run's teacher, before anything is begun.
+func (f *runFlags) checkCacheFile(spec *ditherv1.RunSpec, set *dataloader.Set) error {
+	if f.cacheFile == "" {
+		return nil
+	}
+	if spec.GetTeacher() == nil {
+		return badInputf("--teacher-cache-file %s keeps a teacher's logits, and the run has no teacher; leave it out", f.cacheFile)
+	}
+	return badInput(teacher.CheckCacheFile(f.cacheFile, spec, set))
 }
 
 // checkArithmetic refuses to go on in another arithmetic: other bits would end a run that its spec does not describe.
