@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
 
+	"github.com/dither-ml/dither/coordinator/report"
 	"github.com/dither-ml/dither/coordinator/study"
 	"github.com/dither-ml/dither/noise"
 )
@@ -45,12 +47,16 @@ func (s *sweep) finish(ctx context.Context, failures []string) error {
 		return err
 	}
 	summary := study.Summarise(s.spec, s.measured, s.outcomes)
+	page, err := report.WriteStudy(s.dir, summary, report.Options{Version: versionString(), Command: append([]string{"dither"}, os.Args[1:]...), Resume: []string{"dither", "sweep", "--resume", s.dir}})
+	if err != nil {
+		fmt.Fprintln(s.app.stderr, "dither:", err)
+	}
 	left := len(s.pending())
 	if ctx.Err() != nil && left > 0 {
 		return s.interrupted(fmt.Sprintf("%d of %d runs are finished", summary.Finished, summary.Runs))
 	}
 	r := &sweepResult{Study: s.dir, SHA256: summary.SpecHash, Runs: summary.Runs, Finished: summary.Finished, Diverged: summary.Diverged, Failed: len(failures), Teacher: s.measured,
-		Points: summary.Points, Choices: summary.Choices, Claims: summary.Claims}
+		Points: summary.Points, Choices: summary.Choices, Claims: summary.Claims, Report: page}
 	if err := s.app.result(r, func(w io.Writer) { s.print(w, summary, r) }); err != nil {
 		return err
 	}

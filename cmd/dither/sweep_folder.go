@@ -12,6 +12,7 @@ import (
 
 	"github.com/dither-ml/dither/coordinator/runlog"
 	"github.com/dither-ml/dither/coordinator/study"
+	"github.com/dither-ml/dither/noise/teacher"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer"
 	"github.com/dither-ml/dither/trainer/checkpoint"
@@ -172,6 +173,12 @@ func (s *sweep) settleTeacher(ctx context.Context) (err error) {
 	}
 	if err = s.plan(); err != nil { // by now the teacher's hash is known
 		return err
+	}
+	if path := s.cacheFile(); path != "" && teacher.CheckCacheFile(path, s.runs[0].Spec, s.data) != nil {
+		// It is the study's own and holds nothing that cannot be computed again.
+		if err := os.Remove(path); err != nil {
+			return err
+		}
 	}
 	if s.measured, err = study.LoadTeacher(s.dir); err != nil {
 		return err

@@ -66,7 +66,17 @@ func (s *sweep) runFlags(processors int) *runFlags {
 	if f.threads == 0 {
 		f.threads = uint32(max(1, processors/(s.parallel(processors)*int(f.crew.children))))
 	}
+	f.cacheFile = s.cacheFile()
 	return &f
+}
+
+// cacheFile is where the runs keep the teacher's logits together: what one has computed, no other does again. "": there is nothing to compute.
+func (s *sweep) cacheFile() string {
+	t := s.spec.GetBase().GetTeacher()
+	if t.GetModel() == nil || s.dir == "" || s.untrained() {
+		return ""
+	}
+	return filepath.Join(s.dir, fmt.Sprintf("teacher-%.12s-%s.logits", t.GetSha256(), t.GetView()))
 }
 
 // all does the runs of this part, several side by side. A run that diverges or fails does not stop the others; failures says in words which failed.
