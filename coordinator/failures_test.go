@@ -125,17 +125,17 @@ func TestAnEvaluationThatIsNotWhole(t *testing.T) {
 
 func TestATrainerThatFailsForGood(t *testing.T) {
 	w, a, b := pair(t)
-	b.fail(3, "iteration 4, shard 2: the loss is NaN; lower --lr", true)
+	b.send(&ditherv1.ReportRequest{Record: &ditherv1.ReportRequest_Failure{Failure: &ditherv1.Failure{Message: "iteration 4, shard 2: the loss is NaN; lower --lr", Iteration: 3, Deterministic: true, Diverged: true}}})
 	if why := a.ordered(); !strings.Contains(why, "the loss is NaN") {
 		t.Errorf("ordered to stop because %q", why)
 	}
 	a.finish(3, paramsA, true)
-	if r := w.ends("failed", "trainer b (host:b): iteration 4, shard 2: the loss is NaN; lower --lr"); r.GetTemporary() {
-		t.Error("a NaN is called temporary")
+	if r := w.ends("failed", "trainer b (host:b): iteration 4, shard 2: the loss is NaN; lower --lr"); r.GetTemporary() || !r.GetDiverged() {
+		t.Errorf("a NaN is called temporary (%v), or not diverged (%v)", r.GetTemporary(), r.GetDiverged())
 	}
 	a.bye()
 	b.bye()
-	if rec, err := runlog.Read(w.c.config.Dir); err != nil || rec.Result.Phase != "failed" || !strings.Contains(rec.Result.Reason, "NaN") {
+	if rec, err := runlog.Read(w.c.config.Dir); err != nil || rec.Result.Phase != "failed" || !rec.Result.Diverged || !strings.Contains(rec.Result.Reason, "NaN") {
 		t.Errorf("the record: %+v, %v", rec, err)
 	}
 }

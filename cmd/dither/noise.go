@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dither-ml/dither/noise"
+	"github.com/dither-ml/dither/noise/teacher"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
@@ -22,10 +23,10 @@ func newNoiseCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// noiseError gives the errors of package noise their exit codes.
+// noiseError gives the errors of a noise and of the teacher-logit service their exit codes.
 func noiseError(err error) error {
 	switch {
-	case errors.Is(err, noise.ErrSpec), errors.Is(err, noise.ErrRequest):
+	case errors.Is(err, noise.ErrSpec), errors.Is(err, noise.ErrRequest), errors.Is(err, teacher.ErrCacheFile):
 		return badInput(err)
 	case errors.Is(err, noise.ErrUnavailable):
 		return temporary(err)

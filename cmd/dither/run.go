@@ -13,6 +13,8 @@ import (
 
 	"github.com/dither-ml/dither/coordinator/report"
 	"github.com/dither-ml/dither/coordinator/runlog"
+	"github.com/dither-ml/dither/dataloader"
+	"github.com/dither-ml/dither/noise/teacher"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/checkpoint"
 )
@@ -37,6 +39,7 @@ func newRunCommand(a *app) *cobra.Command {
 	}
 	f.define(cmd)
 	cmd.Flags().StringVar(&resume, "resume", "", "go on with the run in this folder")
+	cmd.Flags().StringVar(&f.cacheFile, "teacher-cache-file", "", "keep the teacher's logits in this file, which runs with the same teacher and images share, not in memory; made where it is not there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		j := &job{app: a, flags: f, interrupted: cmd.Context()}
 		var err error
@@ -61,7 +64,10 @@ type job struct {
 	folder      *folder
 	result      *runlog.Result
 	reportPath  string
-	teacherOnly bool // the run trains the teacher of another
+	teacherOnly bool                          // the run trains the teacher of another
+	ofStudy     bool                          // the run is one of a study: its teacher is measured once for all of them, and its own page is drawn when somebody asks for it
+	lock        *os.File                      // on the folder, where whoever made the run has it already
+	seen        func(*ditherv1.WatchResponse) // is told what happens; nil: nobody
 
 	teacherResult *runlog.Result // what is known of the teacher: of its own run, or measured; nil: nothing
 }
@@ -75,6 +81,9 @@ func (j *job) fresh(specFile string) error {
 	d.warn(j.app)
 	teacher, teacherResult, err := j.teacher(d)
 	if err != nil {
+		return err
+	}
+	if err := d.flags.checkCacheFile(d.file.Spec, d.data); err != nil {
 		return err
 	}
 	if j.folder, err = d.write(j.interrupted, teacher, d.initPath()); err != nil {
@@ -129,6 +138,9 @@ func (j *job) resume(dir string, args []string) error {
 	if err := j.checkArithmetic(dir); err != nil {
 		return err
 	}
+	if err := j.flags.checkCacheFile(j.folder.file.Spec, j.folder.data); err != nil {
+		return err
+	}
 	if err := checkNewest(dir); err != nil {
 		return err
 	}
@@ -137,6 +149,17 @@ func (j *job) resume(dir string, args []string) error {
 		before = r
 	}
 	return j.complete(true, before)
+}
+
+// checkCacheFile refuses a file that cannot be the cache of the run's teacher, before anything is begun.
+func (f *runFlags) checkCacheFile(spec *ditherv1.RunSpec, set *dataloader.Set) error {
+	if f.cacheFile == "" {
+		return nil
+	}
+	if spec.GetTeacher() == nil {
+		return badInputf("--teacher-cache-file %s keeps a teacher's logits, and the run has no teacher; leave it out", f.cacheFile)
+	}
+	return badInput(teacher.CheckCacheFile(f.cacheFile, spec, set))
 }
 
 // checkArithmetic refuses to go on in another arithmetic: other bits would end a run that its spec does not describe.
@@ -188,7 +211,7 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	if err != nil {
 		return fmt.Errorf("the run is over, but its result cannot be read: %w", err)
 	}
-	if teacher == nil && r.GetPhase() == "finished" && j.folder.file.Spec.GetTeacher().GetModel() != nil {
+	if teacher == nil && !j.ofStudy && r.GetPhase() == "finished" && j.folder.file.Spec.GetTeacher().GetModel() != nil {
 		if teacher, err = j.measureTeacher(); err != nil {
 			return fmt.Errorf("measuring the teacher: %w", err)
 		}
@@ -199,7 +222,9 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	if err := runlog.WriteResult(j.folder.dir, *j.result); err != nil {
 		return err
 	}
-	if j.reportPath, err = report.Write(j.folder.dir); err != nil {
+	if j.ofStudy {
+		j.reportPath = ""
+	} else if j.reportPath, err = report.Write(j.folder.dir); err != nil {
 		fmt.Fprintln(j.app.stderr, "dither: the report could not be written:", err)
 	}
 	switch r.GetPhase() {

@@ -28,6 +28,7 @@ type runFlags struct {
 	seed                                                 uint64
 	kernels                                              string
 	cacheMiB                                             uint32
+	cacheFile                                            string // of `dither run`, which starts the teacher-logit service
 	trainers                                             string
 	crew                                                 crewSize // what trainers says, once it is checked
 	silence, wait                                        time.Duration

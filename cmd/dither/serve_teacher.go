@@ -23,13 +23,14 @@ const journalID = "journal"
 
 func newServeTeacherCommand(a *app) *cobra.Command {
 	s := &serveFlags{}
-	var journal string
+	var journal, cache string
 	cmd := &cobra.Command{Use: "teacher", Short: "Serve a run's noisy soft labels", Args: noArgs,
 		Long: "Serve a run's noisy soft labels. Several may serve one run, and come and go while it lasts: each gives the same answers.\n" +
 			"Of a noise that is not replayable, one service gives the answers, and keeps them in its journal until a checkpoint covers them; start it again on the same host if it is lost.",
 		Example: "  dither serve teacher --coordinator 10.0.0.1:7000 --listen 10.0.0.2:7001 --data data"}
 	s.define(cmd, true)
 	cmd.Flags().StringVar(&journal, "journal", "", "folder for the answers of a noise that is not replayable; default: dither/journal in the user's cache folder")
+	cmd.Flags().StringVar(&cache, "teacher-cache-file", "", "keep the teacher's logits in this file, which others of this teacher and these images share, not in memory; made where it is not there")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := s.drain(cmd.Context())
 		defer cancel()
@@ -38,7 +39,7 @@ func newServeTeacherCommand(a *app) *cobra.Command {
 			return err
 		}
 		defer w.close()
-		service, err := newTeacher(ctx, a, w, journal)
+		service, err := newTeacher(ctx, a, w, journal, cache)
 		if err != nil {
 			return err
 		}
@@ -58,7 +59,7 @@ func newServeTeacherCommand(a *app) *cobra.Command {
 }
 
 // newTeacher makes the service with what the coordinator has of the run.
-func newTeacher(ctx context.Context, a *app, w *worker, journal string) (*teacher.Service, error) {
+func newTeacher(ctx context.Context, a *app, w *worker, journal, cache string) (*teacher.Service, error) {
 	file, err := trainer.GetFile(ctx, w.client, ditherv1.FileKind_FILE_KIND_TEACHER)
 	if err != nil {
 		return nil, err
@@ -76,7 +77,7 @@ func newTeacher(ctx context.Context, a *app, w *worker, journal string) (*teache
 	if journal != "" {
 		journal = filepath.Join(journal, fmt.Sprintf("%s-%.12s", w.run.GetRun(), w.run.GetSpecSha256()))
 	}
-	service, err := teacher.New(ctx, teacher.Config{Run: w.run, Kernels: w.kernels, Data: w.data, File: file, Noise: n, Journal: journal, Logger: a.log})
+	service, err := teacher.New(ctx, teacher.Config{Run: w.run, Kernels: w.kernels, Data: w.data, File: file, Noise: n, Journal: journal, Cache: cache, Logger: a.log})
 	if err != nil {
 		n.Close()
 		return nil, noiseError(err)

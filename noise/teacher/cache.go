@@ -60,6 +60,12 @@ func (c *cache) put(key uint64, logits []float32) {
 	c.linkNewest(slot)
 }
 
+func (c *cache) entries() uint64 { return uint64(c.used) }
+
+func (c *cache) most() uint64 { return uint64(c.capacity) }
+
+func (c *cache) close() error { return nil }
+
 func (c *cache) unlink(slot int32) {
 	c.after[c.before[slot]] = c.after[slot]
 	c.before[c.after[slot]] = c.before[slot]

@@ -35,6 +35,7 @@ type Config struct {
 	File    []byte          // the teacher: safetensors of parameters, or of precomputed logits
 	Noise   noise.Noise
 	Journal string       // folder for the answers of a noise that is not replayable, made where it is needed; "": such a noise is refused
+	Cache   string       // file for the teacher's logits, shared with other services of this teacher and these images; "": they are cached in memory
 	Logger  *slog.Logger // nil: none
 }
 
@@ -51,12 +52,22 @@ type Service struct {
 
 	turn     chan struct{} // full while somebody has what follows: one forward pass at a time
 	network  *program.Inference
-	cache    *cache
+	views    views
+	cache    store
 	pixels   []byte
 	geometry []int32
 	out      []float32
 	hits     uint64
 	misses   uint64
+}
+
+// store keeps the soft labels of views by their keys.
+type store interface {
+	get(key uint64, dst []float32) bool // copies that of key to dst, if it is there
+	put(key uint64, logits []float32)   // keeps that of key, as far as there is room
+	entries() uint64
+	most() uint64 // that there could be
+	close() error
 }
 
 // New checks that the teacher, the data and the noise are the run's, and is then ready to answer. A noise service that is not there is waited for, until ctx ends.
@@ -85,6 +96,9 @@ func New(ctx context.Context, c Config) (_ *Service, err error) {
 		if s.network != nil {
 			s.network.Close()
 		}
+		if s.cache != nil {
+			s.cache.close()
+		}
 		return nil, err
 	}
 	return s, nil
@@ -100,6 +114,9 @@ func (s *Service) loadLogits() error {
 	}
 	if len(values) != s.Data.Train.N()*s.classes {
 		return fmt.Errorf("precomputed logits hold %d numbers and %d training images of %d classes need %d", len(values), s.Data.Train.N(), s.classes, s.Data.Train.N()*s.classes)
+	}
+	if s.Cache != "" {
+		return errNothingToKeep
 	}
 	s.logits = values
 	s.cache = newCache(0, s.classes, 0)
@@ -126,17 +143,32 @@ func (s *Service) loadNetwork() error {
 	if err := c.Restore(model.Shapes(s.network.Parameters()), s.network.Load); err != nil {
 		return fmt.Errorf("teacher: %w", err)
 	}
-	views := uint64(1)
-	if t.GetView() == "augmented" && s.spec.GetAugment() == "standard" {
-		views = (2*pad + 1) * (2*pad + 1)
-		if s.Data.Flip {
-			views *= 2
-		}
-	}
-	s.cache = newCache(s.Run.GetOptions().GetTeacherCacheBytes(), s.classes, views*uint64(s.Data.Train.N()))
 	s.pixels = make([]byte, images*s.imageBytes())
 	s.geometry = make([]int32, 3*images)
 	s.out = make([]float32, images*s.classes)
+	return s.openCache()
+}
+
+// openCache opens the file that is to be the cache, where there is to be one and it can be had, or makes one in memory.
+func (s *Service) openCache() error {
+	s.views = viewsOf(s.spec, s.Data)
+	most := s.views.count() * uint64(s.Data.Train.N())
+	memory := func() *cache { return newCache(s.Run.GetOptions().GetTeacherCacheBytes(), s.classes, most) }
+	if s.Cache != "" {
+		header, err := cacheHeader(s.spec, s.Data)
+		if err == nil {
+			var c *cacheFile
+			if c, err = openCacheFile(s.Cache, header, s.classes, most, memory, s.Logger); err == nil {
+				s.cache = c
+				return nil
+			}
+		}
+		if !errors.Is(err, errNoRoom) {
+			return err
+		}
+		s.Logger.Warn("the teacher's logits are cached in memory, not in a file", "reason", err)
+	}
+	s.cache = memory()
 	return nil
 }
 
@@ -146,8 +178,9 @@ func (s *Service) Close() error {
 	defer s.leave()
 	if s.network != nil {
 		s.network.Close()
+		s.Logger.Info("the teacher's logits", "hits", s.hits, "misses", s.misses)
 	}
-	err := s.Noise.Close()
+	err := errors.Join(s.Noise.Close(), s.cache.close())
 	if s.journal != nil {
 		err = errors.Join(err, s.journal.Close())
 	}
@@ -194,7 +227,7 @@ func (s *Service) TeacherStatus(ctx context.Context, _ *ditherv1.TeacherStatusRe
 	}
 	defer s.leave()
 	return &ditherv1.TeacherStatusResponse{Run: s.Run.GetRun(), SpecSha256: s.Run.GetSpecSha256(), CacheHits: s.hits, CacheMisses: s.misses,
-		CacheEntries: uint64(s.cache.used), CacheCapacity: uint64(s.cache.capacity)}, nil
+		CacheEntries: s.cache.entries(), CacheCapacity: s.cache.most()}, nil
 }
 
 func (s *Service) check(r *ditherv1.NoisyLabelsRequest) error {
@@ -224,8 +257,7 @@ func (s *Service) check(r *ditherv1.NoisyLabelsRequest) error {
 
 // view is how the teacher sees a sample at iteration k.
 func (s *Service) view(k, sample uint32) dataloader.Geometry {
-	augment := s.spec.GetTeacher().GetView() == "augmented" && s.spec.GetAugment() == "standard"
-	return dataloader.View(s.spec.GetSeed(), s.order.Epoch(k), sample, augment, s.Data.Flip, pad)
+	return dataloader.View(s.spec.GetSeed(), s.order.Epoch(k), sample, s.views.augmented, s.Data.Flip, pad)
 }
 
 // softLabels writes the teacher's logits [n][classes] of the samples' views at iteration k.
@@ -242,7 +274,7 @@ func (s *Service) softLabels(ctx context.Context, k uint32, samples []uint32, ou
 	defer s.leave()
 	var missing []int
 	for i, id := range samples {
-		if s.cache.get(key(id, s.view(k, id)), out[i*s.classes:(i+1)*s.classes]) {
+		if s.cache.get(s.views.key(id, s.view(k, id)), out[i*s.classes:(i+1)*s.classes]) {
 			s.hits++
 		} else {
 			missing = append(missing, i)
@@ -281,12 +313,7 @@ func (s *Service) forward(k uint32, samples []uint32, places []int, out []float3
 			}
 		}
 		copy(out[i*s.classes:(i+1)*s.classes], row)
-		s.cache.put(key(samples[i], s.view(k, samples[i])), row)
+		s.cache.put(s.views.key(samples[i], s.view(k, samples[i])), row)
 	}
 	return nil
-}
-
-// key names a view of a sample: there are (2 pad + 1)^2 crops, each mirrored or not.
-func key(sample uint32, g dataloader.Geometry) uint64 {
-	return uint64(sample)<<16 | uint64(g.DY)<<9 | uint64(g.DX)<<1 | uint64(g.Flip)
 }

@@ -188,7 +188,7 @@ type TeacherStatusResponse struct {
 	CacheHits uint64 `protobuf:"varint,3,opt,name=cache_hits,json=cacheHits,proto3" json:"cache_hits,omitempty"`
 	// Soft labels computed since the start.
 	CacheMisses uint64 `protobuf:"varint,4,opt,name=cache_misses,json=cacheMisses,proto3" json:"cache_misses,omitempty"`
-	// Soft labels in the cache.
+	// Soft labels in the cache; of a file that is shared, those that this service has found or written.
 	CacheEntries uint64 `protobuf:"varint,5,opt,name=cache_entries,json=cacheEntries,proto3" json:"cache_entries,omitempty"`
 	// Soft labels that fit in the cache.
 	CacheCapacity uint64 `protobuf:"varint,6,opt,name=cache_capacity,json=cacheCapacity,proto3" json:"cache_capacity,omitempty"`
