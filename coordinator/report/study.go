@@ -8,6 +8,7 @@ import (
 	"github.com/dither-ml/dither/coordinator/report/chart"
 	"github.com/dither-ml/dither/coordinator/runlog"
 	"github.com/dither-ml/dither/coordinator/study"
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
 // WriteStudy makes the report of the study in dir, of which s is the summary: report.html, which needs no other file, and each of its figures as figures/NAME.svg with
@@ -40,8 +41,11 @@ func writeStudy(dir string, s *study.Summary, o Options) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		for ending, data := range map[string][]byte{".svg": f.SVG, ".csv": f.CSV(), ".json": numbers} {
-			if err := runlog.WriteFile(filepath.Join(dir, FiguresFolder, f.Name+ending), data); err != nil {
+		for _, file := range []struct {
+			ending string
+			data   []byte
+		}{{".svg", f.SVG}, {".csv", f.CSV()}, {".json", numbers}} {
+			if err := runlog.WriteFile(filepath.Join(dir, FiguresFolder, f.Name+file.ending), file.data); err != nil {
 				return "", err
 			}
 		}
@@ -66,9 +70,14 @@ type studyReport struct {
 func (w *studyReport) figures() (out []*chart.Figure, err error) {
 	var sheets []*chart.Sheet
 	switch w.Spec.GetDesign() {
-	case "scales":
+	case ditherv1.DesignScales:
 		sheets = append(sheets, w.figure2(), w.figure3())
+	case ditherv1.DesignBatches:
+		sheets = append(sheets, w.batches())
+	case ditherv1.DesignEtaOverB, ditherv1.DesignLabelNoise:
+		sheets = append(sheets, w.coincidence())
 	}
+	sheets = append(sheets, w.stabilityFigure())
 	for _, s := range sheets {
 		if s == nil {
 			continue

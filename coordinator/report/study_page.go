@@ -12,6 +12,7 @@ import (
 	"github.com/dither-ml/dither/coordinator/report/chart"
 	"github.com/dither-ml/dither/coordinator/runlog"
 	"github.com/dither-ml/dither/coordinator/study"
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
 //go:embed study.html
@@ -100,13 +101,13 @@ func (w *studyReport) question() string {
 	base := w.Spec.GetBase()
 	on := fmt.Sprintf(" %s on %s, %s.", base.GetModel().GetName(), base.GetDataset().GetName(), w.seeds())
 	switch w.Spec.GetDesign() {
-	case "scales":
+	case ditherv1.DesignScales:
 		return "Gradient norm and accuracy against the scale of the noise." + on
-	case "batches":
+	case ditherv1.DesignBatches:
 		return "Gradient norm, accuracy, loss and speed against the batch size." + on
-	case "eta-over-b":
+	case ditherv1.DesignEtaOverB:
 		return "Do runs coincide where η/B and the noise are the same, and η and B vary?" + on
-	case "label-noise":
+	case ditherv1.DesignLabelNoise:
 		return "What coincides where the label noise ησ²/B is the same, and η/B varies?" + on
 	}
 	return w.Spec.GetDesign() + "." + on
@@ -209,7 +210,7 @@ func (w *studyReport) identity() (out []namedText) {
 		}
 	}
 	add("study sha256", w.SpecHash)
-	if t := w.Teacher; t != nil {
+	if t := w.Teacher; t != nil && t.SHA256 != "" {
 		add("teacher", strings.TrimSpace(t.Model+" sha256:"+strings.TrimPrefix(t.SHA256, "sha256:")))
 	}
 	seeds := make([]string, len(w.Spec.GetSeeds()))

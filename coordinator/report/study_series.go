@@ -20,14 +20,14 @@ const noiseNone = "none"
 // Looks of what has a meaning in more than one figure.
 var (
 	teacherLook   = chart.Look{Color: chart.Grey, Dashes: []vg.Length{5, 3}}
-	noiselessLook = chart.Look{Color: chart.Green, Shape: draw.TriangleGlyph{}, Dashes: []vg.Length{2, 2}}
+	noiselessLook = chart.Look{Color: chart.Green, Shape: draw.PyramidGlyph{}, Dashes: []vg.Length{2, 2}}
 	chosenLook    = chart.Look{Color: chart.Ink}
 	noiseLooks    = map[string]chart.Look{
 		noiseNone:   noiselessLook,
 		"gaussian":  {Color: chart.Blue, Shape: draw.CircleGlyph{}},
 		"symmetric": {Color: chart.Orange, Shape: draw.BoxGlyph{}, Dashes: []vg.Length{7, 2}},
 	}
-	serviceLook = chart.Look{Color: chart.Purple, Shape: draw.PyramidGlyph{}, Dashes: []vg.Length{7, 2, 2, 2}}
+	serviceLook = chart.Look{Color: chart.Purple, Shape: draw.CrossGlyph{}, Dashes: []vg.Length{7, 2, 2, 2}}
 )
 
 func noiseLook(kind string) chart.Look {

@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+
+	"github.com/dither-ml/dither/coordinator/report/chart"
 )
 
 // StabilityFile of a study's folder holds what perturbed parameters do to the outputs, where that was measured: an array of networks.
@@ -47,4 +50,33 @@ func readStability(dir string) (out []stability, err error) {
 		return nil, fmt.Errorf("%s is not what perturbations are written as (an array of networks): %w", path, err)
 	}
 	return out, nil
+}
+
+// stabilityFigure is what perturbed parameters change, beside its first-order value, and what they cost in accuracy.
+func (w *studyReport) stabilityFigure() *chart.Sheet {
+	if len(w.stability) == 0 {
+		return nil
+	}
+	x := chart.Axis{Name: "variance of the perturbation, sd²", Log: true}
+	change := &chart.Panel{Title: "Change of the outputs", X: x, Y: chart.Axis{Name: "E ‖f(x; θ + δ) − f(x; θ)‖²", Log: true}, Empty: "nothing was measured"}
+	accuracy := &chart.Panel{Title: "Test accuracy under perturbation", X: x, Y: chart.Axis{Name: testAccuracy.name, Percent: true}, Empty: "nothing was measured"}
+	caption := "Parameters perturbed by N(0, sd² I): mean squared change of the logits of an image, with its 95 % interval, and beside it the first-order value, gradient norm times sd²; and test accuracy."
+	for i, s := range w.stability {
+		look := chart.Looks[i%len(chart.Looks)]
+		var changes, first, accuracies []chart.Value
+		for _, c := range s.Scales {
+			v := c.SD * c.SD
+			changes = append(changes, chart.Value{X: v, Y: c.ChangeMean, Low: c.ChangeLow, High: c.ChangeHigh, N: s.Images * s.Draws})
+			first = append(first, chart.Value{X: v, Y: c.FirstOrder, N: s.Images})
+			accuracies = append(accuracies, chart.Value{X: v, Y: c.AccuracyMean, Low: c.AccuracyLow, High: c.AccuracyHigh, N: s.Draws})
+		}
+		for _, values := range [][]chart.Value{changes, first, accuracies} {
+			slices.SortStableFunc(values, byX)
+		}
+		change.Curve(s.Name+", first order", look, first)
+		change.Points(s.Name, look, 0, changes)
+		accuracy.Points(s.Name, look, 0, accuracies)
+		caption += fmt.Sprintf(" %s: gradient norm %s over %s, %s.", capital(s.Name), chart.Plain(s.GradientNorm), count(s.Images, "image"), count(s.Draws, "draw"))
+	}
+	return &chart.Sheet{Name: "stability", Title: "Inference stability: outputs and accuracy under perturbed parameters", Caption: caption, Rows: [][]*chart.Panel{{change, accuracy}}}
 }

@@ -44,6 +44,13 @@ func arm(kind string, scale float64, batch uint32, lr float64) *ditherv1.Arm {
 	return &ditherv1.Arm{Noise: noiseOf(kind, scale), Batch: batch, Lr: lr}
 }
 
+func stretch(a *ditherv1.Arm) float64 {
+	if a.Stretch == 0 {
+		return 1
+	}
+	return a.Stretch
+}
+
 // outcome is what a run of an arm could have measured.
 func (w *invented) outcome(index int, seed uint64, phase string) study.Outcome {
 	a := w.spec.Arms[index]
@@ -56,7 +63,7 @@ func (w *invented) outcome(index int, seed uint64, phase string) study.Outcome {
 	}
 	wobble := math.Sin(float64(seed)*7.1 + float64(index)*1.3)
 	o := study.Outcome{Run: study.Run{Arm: index, Seed: seed, Phase: phase, Folder: fmt.Sprintf("runs/%016x", uint64(index)*1000+seed*10+uint64(len(phase))), Spec: w.spec.Base}, State: study.Finished,
-		ParametersSHA256: strings.Repeat(fmt.Sprintf("%02x", index*7+int(seed)), 32), ImagesPerSecond: 900 - 20000/float64(a.Batch) + 5*wobble,
+		ParametersSHA256: strings.Repeat(fmt.Sprintf("%02x", index*7+int(seed)), 32), ImagesPerSecond: 900 - 8000/float64(a.Batch) + 5*wobble,
 		TrainingLoss: pointer(0.4 + 0.5*scale + 0.02*wobble)}
 	accuracy := 0.90 + 0.02*math.Exp(-(scale-3)*(scale-3)/8) - 0.004*scale*scale/10 + 0.003*wobble
 	if phase == study.Select {
@@ -65,9 +72,9 @@ func (w *invented) outcome(index int, seed uint64, phase string) study.Outcome {
 	}
 	o.TestAccuracy, o.TestLoss = pointer(accuracy), pointer(0.4-0.05*accuracy+0.01*wobble)
 	o.GradientNorm, o.GradientNormImages = pointer(7400*math.Exp(-scale/6)*math.Sqrt(64/float64(a.Batch))+150*wobble), 1000
-	for e := 1; e <= 12; e++ {
-		x := float64(e)
-		o.Epochs = append(o.Epochs, study.Epoch{Epoch: x, TrainingLoss: 20*math.Exp(-x/2) + *o.TrainingLoss + 0.1*wobble, TestLoss: pointer(0.35 + 2*math.Exp(-x/2.5) + 0.02*wobble), TestAccuracy: pointer(accuracy * (1 - math.Exp(-x/1.5)))})
+	for e := 1; e <= int(math.Round(12*stretch(a))); e++ {
+		x := float64(e) / stretch(a)
+		o.Epochs = append(o.Epochs, study.Epoch{Epoch: float64(e), TrainingLoss: 20*math.Exp(-x/2) + *o.TrainingLoss + 0.1*wobble, TestLoss: pointer(0.35 + 2*math.Exp(-x/2.5) + 0.02*wobble), TestAccuracy: pointer(accuracy * (1 - math.Exp(-x/1.5)))})
 	}
 	return o
 }
@@ -101,7 +108,7 @@ func (w *invented) summary() *study.Summary {
 		Teacher: &study.Teacher{SHA256: strings.Repeat("7e", 32), Model: "resnet8", TestAccuracy: pointer(0.9132), TestLoss: pointer(0.31), GradientNorm: pointer(7900.0), GradientNormImages: 1000}}
 	best := map[string]int{}
 	for i, a := range w.spec.Arms {
-		p := study.Point{Arm: i, Noise: a.Noise.Kind, Batch: a.Batch, LR: a.Lr, Iterations: 12 * 1437 / a.Batch, Name: a.Noise.Kind}
+		p := study.Point{Arm: i, Noise: a.Noise.Kind, Batch: a.Batch, LR: a.Lr, Iterations: uint32(math.Round(12*stretch(a))) * (1437 / a.Batch), Name: a.Noise.Kind}
 		for k, v := range a.Noise.Parameters {
 			p.Scale = v
 			p.Name += fmt.Sprintf(" %s=%v", k, v)
@@ -202,4 +209,32 @@ func TestScales(t *testing.T) {
 	_, page := studyWritten(t, "scales", s)
 	holds(t, page, "figure2.csv", "the loss of iteration 61, shard 2, is NaN", "gaussian sigma2=10: 1 of 6 runs diverged")
 	_ = proto.Clone
+}
+
+func TestBatches(t *testing.T) {
+	var arms []*ditherv1.Arm
+	for _, b := range []uint32{16, 32, 64, 128, 256} {
+		arms = append(arms, arm(noiseNone, 0, b, 0.1), arm("gaussian", 1, b, 0.1), arm("gaussian", 4, b, 0.1))
+	}
+	_, page := studyWritten(t, "batches", worldOf(studySpec("batches", arms...), nil))
+	holds(t, page, "batches.csv", "training images a second", "lr 0.1")
+}
+
+func TestCoincidence(t *testing.T) {
+	for _, design := range []string{"eta-over-b", "label-noise"} {
+		var arms []*ditherv1.Arm
+		for _, k := range []float64{0.5, 1, 2, 4} {
+			if design == "label-noise" {
+				a := arm("gaussian", 4/k, 64, 0.1*k)
+				a.Stretch = 1 / k
+				arms = append(arms, a)
+				continue
+			}
+			for _, kind := range []string{noiseNone, "gaussian"} {
+				arms = append(arms, arm(kind, map[string]float64{"gaussian": 2}[kind], uint32(32*k), 0.05*k))
+			}
+		}
+		_, page := studyWritten(t, design, worldOf(studySpec(design, arms...), nil))
+		holds(t, page, design+".csv", "ηK/(1 − μ)")
+	}
 }

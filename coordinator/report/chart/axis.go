@@ -3,6 +3,7 @@ package chart
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +26,6 @@ func (a *Axis) has(v float64) bool { return finite(v) && (!a.logarithmic() || v 
 
 // apply makes p an axis from low to high, which has room for so many labels.
 func (a *Axis) apply(p *plot.Axis, low, high float64, labels int) {
-	p.Label.Text = a.Name
 	p.Min, p.Max = low, high
 	switch {
 	case a.Categories != nil:
@@ -107,7 +107,7 @@ func (d decades) Ticks(low, high float64) (out []plot.Tick) {
 	for every := 2; labelled(out) > d.most; every++ {
 		out = tens(low, high, []float64{1}, every)
 	}
-	return out
+	return slices.DeleteFunc(out, func(t plot.Tick) bool { return math.Abs(math.Mod(math.Log10(t.Value)+0.5, 1)-0.5) > 1e-9 })
 }
 
 // tens are ticks at k 10^e for k of 1 to 9, with a label where named has k and e is a multiple of every.

@@ -20,10 +20,10 @@ type Look struct {
 var Looks = []Look{
 	{Blue, draw.CircleGlyph{}, nil},
 	{Orange, draw.BoxGlyph{}, []vg.Length{7, 2}},
-	{Green, draw.TriangleGlyph{}, []vg.Length{3, 2}},
+	{Green, draw.PyramidGlyph{}, []vg.Length{3, 2}},
 	{Purple, diamond{}, []vg.Length{7, 2, 2, 2}},
-	{Gold, draw.PyramidGlyph{}, []vg.Length{2, 2}},
-	{Ink, draw.CrossGlyph{}, []vg.Length{9, 3, 3, 3}},
+	{Gold, draw.CrossGlyph{}, []vg.Length{2, 2}},
+	{Ink, draw.RingGlyph{}, []vg.Length{9, 3, 3, 3}},
 }
 
 // diamond is a square on its corner.

@@ -15,6 +15,7 @@ import (
 const (
 	panelWidth  = 300 * vg.Length(1)
 	panelHeight = 215 * vg.Length(1)
+	axisName    = 16 * vg.Length(1) // height of an axis' name
 )
 
 // Panel is one of the small pictures that make a figure: what it shows against what, and marks.
@@ -180,7 +181,7 @@ func (p *Panel) draw(area draw.Canvas) {
 		area.FillText(style, area.Center(), p.Empty)
 		return
 	}
-	p.X.apply(&g.X, xlow, xhigh, 7)
+	p.X.apply(&g.X, xlow, xhigh, 6)
 	p.Y.apply(&g.Y, ylow, yhigh, 6)
 	for _, k := range []kind{level, curve, points, ring} { // what is wide below what is small
 		for _, m := range p.marks {
@@ -189,6 +190,18 @@ func (p *Panel) draw(area draw.Canvas) {
 			}
 		}
 	}
+	// The names of the axes are written here: gonum makes room for them as if they stood elsewhere on a logarithmic axis.
+	style := g.X.Label.TextStyle
+	style.XAlign, style.YAlign = draw.XCenter, draw.YCenter
+	names := area
+	area.Min.X += axisName
+	if p.X.Name != "" {
+		area.Min.Y += axisName
+	}
+	data := g.DataCanvas(area)
+	names.FillText(style, vg.Point{X: data.Center().X, Y: names.Min.Y + axisName/2}, p.X.Name)
+	style.Rotation, style.YAlign = math.Pi/2, draw.YBottom
+	names.FillText(style, vg.Point{X: names.Min.X + axisName - 4, Y: data.Center().Y}, p.Y.Name)
 	g.Draw(area)
 }
 
