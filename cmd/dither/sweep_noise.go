@@ -16,9 +16,6 @@ const maxScales = 1000
 // scaleOf is the parameter that is a built-in noise's scale.
 var scaleOf = map[string]string{noise.Gaussian: "sigma2", noise.Symmetric: "p"}
 
-// paperScales are the scales of the paper's Figure 2.
-var paperScales = []string{"gaussian:sigma2=0.1,0.5,1..10", "symmetric:p=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1"}
-
 // parseScales reads a noise with one scale or more, "gaussian:sigma2=0.1,0.5,1..10,refresh=once", as that many noises in ascending order.
 func parseScales(text string) ([]*ditherv1.NoiseSpec, error) {
 	bad := func(format string, args ...any) ([]*ditherv1.NoiseSpec, error) {
