@@ -106,6 +106,25 @@ func TestDefaultScales(t *testing.T) {
 	}
 }
 
+// A run of a study is the run that `dither run` makes of the same words: run.yaml is what it wrote for
+// --dataset digits --model mlp --teacher none --noise none --loss ce --epochs 2 --validation 0.2.
+func TestARunOfAStudyIsOrdinary(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "run.yaml"))
+	must(t, err)
+	file := &ditherv1.RunFile{}
+	must(t, fromYAML(text, file))
+	want := ditherv1.Hash(file.Spec)
+	base := proto.CloneOf(file.Spec)
+	base.Noise, base.Seed, base.Iterations, base.Optimizer.Milestones, base.Dataset.Validation = nil, 0, 0, nil, 0
+	s := &ditherv1.StudySpec{Design: ditherv1.DesignScales, Base: base, Arms: Scales([]*ditherv1.NoiseSpec{NoNoise()}, 64, 0.1), Seeds: []uint64{1}, Validation: 0.2,
+		Schedule: &ditherv1.Schedule{Epochs: 2, Milestones: []float64{0.5, 0.75}}}
+	runs, err := Plan(s, digitImages)
+	must(t, err)
+	if runs[0].Phase != Select || runs[0].Hash != want {
+		t.Errorf("the study's run differs: %v", ditherv1.Differences(runs[0].Spec, file.Spec))
+	}
+}
+
 func TestPlanRefusals(t *testing.T) {
 	for _, c := range []struct {
 		want   string
