@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -47,7 +46,8 @@ func (s *sweep) finish(ctx context.Context, failures []string) error {
 		return err
 	}
 	summary := study.Summarise(s.spec, s.measured, s.outcomes)
-	page, err := report.WriteStudy(s.dir, summary, report.Options{Version: versionString(), Command: append([]string{"dither"}, os.Args[1:]...), Resume: []string{"dither", "sweep", "--resume", s.dir}})
+	summary.Unmatched = s.unmatched
+	page, err := report.WriteStudy(s.dir, summary, report.Options{Version: versionString()})
 	if err != nil {
 		fmt.Fprintln(s.app.stderr, "dither:", err)
 	}

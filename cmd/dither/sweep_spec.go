@@ -37,6 +37,7 @@ func (s *sweep) fromFlags() error {
 		return err
 	}
 	s.data = d.data
+	spec.TrainImages = uint32(s.data.Train.N())
 	if err := s.baseOf(spec, d); err != nil {
 		return err
 	}
@@ -201,7 +202,11 @@ func (s *sweep) fromFile(path string) error {
 		return badInputf("the study %s: %s; docs/command-line.md lists the keys", path, jsonReason(err))
 	}
 	s.spec = spec
-	return s.complete(filepath.Dir(path), spec)
+	if err := s.complete(filepath.Dir(path), spec); err != nil {
+		return err
+	}
+	spec.TrainImages = uint32(s.data.Train.N())
+	return nil
 }
 
 // reopen takes the study that a folder holds.

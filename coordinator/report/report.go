@@ -23,10 +23,8 @@ const (
 
 // Options is what the folder may not tell.
 type Options struct {
-	// Command is what to type to repeat the run or the study, word by word; nil: what spec.yaml says was typed.
+	// Command is what to type to repeat the run, word by word; nil: what spec.yaml says was typed.
 	Command []string
-	// Resume is what to type to go on with a study, word by word; nil: the page says nothing about it.
-	Resume []string
 	// Version is the program that wrote the report; empty: the page says nothing about it.
 	Version string
 }

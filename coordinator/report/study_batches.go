@@ -17,7 +17,7 @@ func (w *studyReport) batches() *chart.Sheet {
 	}
 	x := chart.Axis{Name: "batch size, B", Base2: true}
 	panel := func(q quantity) *chart.Panel {
-		p := &chart.Panel{Title: capital(q.name), X: x, Y: w.axis(q), Empty: "no run has it yet"}
+		p := &chart.Panel{Title: capital(q.name), X: x, Y: w.axis(q), Empty: "no finished run has it"}
 		w.teacherLevel(p, q)
 		offsets := chart.Offsets(len(groups))
 		for i, g := range groups {

@@ -10,8 +10,8 @@ import (
 
 // figure3 is the paper's Figure 3: training and test loss by epoch, noiseless and with the chosen scale of each noise.
 func (w *studyReport) figure3() *chart.Sheet {
-	training := &chart.Panel{Title: "training loss (the loss that is minimised)", X: chart.Axis{Name: "epoch"}, Y: chart.Axis{Name: "training loss"}, Empty: "no run has it yet"}
-	test := &chart.Panel{Title: "test loss (cross-entropy)", X: chart.Axis{Name: "epoch"}, Y: chart.Axis{Name: "test loss"}, Empty: "no run has it yet"}
+	training := &chart.Panel{Title: "training loss (the loss that is minimised)", X: chart.Axis{Name: "epoch"}, Y: chart.Axis{Name: "training loss"}, Empty: "no finished run has it"}
+	test := &chart.Panel{Title: "test loss (cross-entropy)", X: chart.Axis{Name: "epoch"}, Y: chart.Axis{Name: "test loss"}, Empty: "no finished run has it"}
 	drawn := false
 	for _, arm := range w.curveArms() {
 		p := w.point(arm)

@@ -73,11 +73,11 @@ func (w *studyReport) page(figures []*chart.Figure) ([]byte, error) {
 		Spec                              string
 	}{
 		Name: name(w.dir), Question: w.question(), Warnings: w.warnings(), Claims: w.claims(), Choices: w.choices(), ImagesNote: w.imagesNote(),
-		Repeat: shell(w.options.Command), Identity: w.identity(),
+		Repeat: shell([]string{"dither", "sweep", filepath.Join(w.dir, study.SpecFile), "--out", w.dir + "-again"}), Identity: w.identity(),
 	}
 	data.State, data.StateClass = w.state()
-	if data.StateClass != "finished" {
-		data.Resume = shell(w.options.Resume)
+	if w.Finished+w.Diverged < w.Runs {
+		data.Resume = shell([]string{"dither", "sweep", "--resume", w.dir})
 	}
 	for _, f := range figures {
 		data.Figures = append(data.Figures, pictured(f))
@@ -129,8 +129,10 @@ func (w *studyReport) state() (text, class string) {
 		text += fmt.Sprintf("; %d failed, and will be tried again", failed)
 	}
 	switch {
-	case w.Finished+w.Diverged == w.Runs && failed == 0:
+	case w.Finished == w.Runs:
 		return "finished: " + text, "finished"
+	case w.Finished+w.Diverged == w.Runs:
+		return "finished: " + text, "stopped"
 	case failed > 0:
 		return "unfinished: " + text, "failed"
 	}
@@ -177,9 +179,9 @@ func (w *studyReport) claims() (out []claimCard) {
 		default:
 			card.Class, card.Sign = "open", "–"
 		}
-		if c.Value != nil {
+		if c.Value != nil && isNumber(*c.Value) {
 			card.Value = signed(*c.Value)
-			if c.Low != nil && c.High != nil {
+			if c.Low != nil && c.High != nil && isNumber(*c.Low) && isNumber(*c.High) {
 				card.Range = fmt.Sprintf("[%s, %s]", signed(*c.Low), signed(*c.High))
 			}
 		}

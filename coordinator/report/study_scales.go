@@ -65,9 +65,9 @@ func (w *studyReport) scaleRow(noise string) (row []*chart.Panel) {
 			scales = append(scales, p.Scale)
 		}
 	}
-	x.Log = spread(scales) > 150
+	x.Log, x.Holds = spread(scales) > 150, scales // a scale at which nothing trained is a gap
 	for _, q := range []quantity{gradientNorm, validationAccuracy, testAccuracy} {
-		panel := &chart.Panel{Title: capital(noiseName(noise)) + ": " + q.name, X: x, Y: w.axis(q), Empty: "no run has it yet"}
+		panel := &chart.Panel{Title: capital(noiseName(noise)) + ": " + q.name, X: x, Y: w.axis(q), Empty: "no finished run has it"}
 		w.teacherLevel(panel, q)
 		var values []chart.Value
 		for i := range w.Points {

@@ -103,7 +103,7 @@ func spread(values []float64) float64 {
 // means are the measures of the arms, and the teacher's, as far as there are.
 func (w *studyReport) means(q quantity) (out []float64) {
 	for i := range w.Points {
-		if e := q.of(&w.Points[i]); e != nil && !math.IsNaN(e.Mean) && !math.IsInf(e.Mean, 0) {
+		if e := q.of(&w.Points[i]); e != nil && isNumber(e.Mean) {
 			out = append(out, e.Mean)
 		}
 	}
@@ -152,3 +152,5 @@ func byX(a, b chart.Value) int { return cmp.Compare(a.X, b.X) }
 
 // capital is a text with a capital letter first.
 func capital(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
+
+func isNumber(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

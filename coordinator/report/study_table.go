@@ -43,6 +43,9 @@ func (w *studyReport) arms() (columns []string, teacher []numberCell, rows []arm
 
 // text is a value of the quantity.
 func (q quantity) text(v float64) string {
+	if !isNumber(v) {
+		return none
+	}
 	if q.percent {
 		return percent(&v)
 	}
@@ -55,10 +58,11 @@ func estimateCell(q quantity, e *study.Estimate) numberCell {
 		return c
 	}
 	c.Mean, c.N = q.text(e.Mean), e.N
+	bounded := e.Low != nil && e.High != nil && isNumber(*e.Low) && isNumber(*e.High)
 	switch {
-	case e.Low != nil && e.High != nil && q.percent:
+	case bounded && q.percent:
 		c.Range = fmt.Sprintf("%.2f to %.2f", 100**e.Low, 100**e.High)
-	case e.Low != nil && e.High != nil:
+	case bounded:
 		c.Range = chart.Plain(*e.Low) + " to " + chart.Plain(*e.High)
 	default:
 		c.Range = "no interval"

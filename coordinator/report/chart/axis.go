@@ -13,10 +13,11 @@ import (
 // Axis is what an axis of a panel says.
 type Axis struct {
 	Name       string
-	Log        bool     // logarithmic, with ticks at 1, 2 and 5 times powers of ten; values <= 0 have no place on it
-	Base2      bool     // logarithmic, with ticks at powers of two
-	Percent    bool     // its values are fractions
-	Categories []string // places 0, 1, ... have names in place of numbers
+	Log        bool      // logarithmic, with ticks at 1, 2 and 5 times powers of ten; values <= 0 have no place on it
+	Base2      bool      // logarithmic, with ticks at powers of two
+	Percent    bool      // its values are fractions
+	Categories []string  // places 0, 1, ... have names in place of numbers
+	Holds      []float64 // values that the axis has room for, whether anything is drawn there or not
 }
 
 func (a *Axis) logarithmic() bool { return a.Log || a.Base2 }

@@ -123,6 +123,11 @@ func (p *Panel) ranges() (xlow, xhigh, ylow, yhigh float64, ok bool) {
 	if !ok {
 		return 0, 1, 0, 1, false
 	}
+	for _, x := range p.X.Holds {
+		if p.X.has(x) {
+			xlow, xhigh = min(xlow, x), max(xhigh, x)
+		}
+	}
 	if math.IsInf(xlow, 0) { // levels only
 		xlow, xhigh = 1, 2
 	}
