@@ -50,7 +50,7 @@ var arrows = []arrow{
 	{"coordinator/membership", []string{"proto/..."}},
 	{"coordinator/study", []string{"proto/...", "coordinator/runlog"}},
 	{"coordinator/report/chart", nil},
-	{"coordinator/report", []string{"coordinator/runlog", "coordinator/report/chart", "coordinator/study"}},
+	{"coordinator/report", []string{"coordinator/runlog", "coordinator/report/chart", "coordinator/study", "proto/..."}},
 	{"coordinator/dashboard", []string{"coordinator/runlog"}},
 	{"coordinator", []string{"coordinator/...", "proto/..."}},
 

@@ -29,6 +29,14 @@ type execution struct {
 // execute starts the roles as children, follows the run, and leaves no child behind.
 func (j *job) execute(resumed bool) (_ *ditherv1.RunResult, err error) {
 	f := j.folder
+	if j.lock == nil {
+		if j.lock, err = waitLock(j.interrupted, f.path(lockName)); errors.Is(err, errBusy) {
+			return nil, badInputf("the run in %s is going on in another process; `dither watch %s` follows it", f.dir, f.dir)
+		} else if err != nil {
+			return nil, err
+		}
+		defer j.lock.Close()
+	}
 	if err := j.setStopAfter(); err != nil {
 		return nil, err
 	}
@@ -43,6 +51,7 @@ func (j *job) execute(resumed bool) (_ *ditherv1.RunResult, err error) {
 	}
 	defer e.members.Close()
 	e.crew = newCrew(f.dir, func(line string) { fmt.Fprintf(j.app.stderr, "%s: %s\n", j.title(), line) })
+	e.crew.lock = j.lock
 	defer os.Remove(f.path(addressName))
 	defer e.crew.end(0)
 	if err := e.start(resumed); err != nil {
@@ -116,7 +125,7 @@ func (j *job) title() string {
 func (e *execution) follow() (*ditherv1.RunResult, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	w := &watcher{app: e.app, title: e.title(), batch: e.folder.file.Spec.GetBatch()}
+	w := &watcher{app: e.app, title: e.title(), batch: e.folder.file.Spec.GetBatch(), seen: e.seen}
 	w.reach = func(ctx context.Context) (ditherv1.CoordinatorServiceClient, io.Closer, error) {
 		return dialLeader(ctx, e.members)
 	}

@@ -35,6 +35,7 @@ type child struct {
 // crew is the children of one run.
 type crew struct {
 	dir     string
+	lock    *os.File          // the lock on dir, which every child holds too; nil: none
 	say     func(line string) // what a person should know
 	news    chan struct{}     // capacity 1: something failed
 	tending sync.WaitGroup
@@ -77,6 +78,9 @@ func (c *crew) start(r *role, args []string, answer *listening) (*child, error) 
 	defer log.Close()
 	k.cmd = exec.Command(exe, append([]string{"serve", r.kind, "--attached"}, args...)...)
 	k.cmd.Stderr = log
+	if c.lock != nil {
+		k.cmd.ExtraFiles = []*os.File{c.lock}
+	}
 	// A Ctrl-C at the terminal is the parent's to hear; it stops the run in order.
 	k.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if k.hold, err = k.cmd.StdinPipe(); err != nil {

@@ -230,11 +230,11 @@ func loadNetwork(path string, set *dataloader.Set) (*checkpoint.Checkpoint, erro
 	return c, nil
 }
 
-// write makes the run's folder from a draft whose teacher is settled; nothing is left behind if it cannot.
-func (d *draft) write(ctx context.Context, teacher any, init string) (f *folder, err error) {
+// start settles where the student starts, and gives the network of the file that it starts from, where there is one.
+func (d *draft) start(init string) (start *checkpoint.Checkpoint, err error) {
 	s := d.file.Spec
-	var start *checkpoint.Checkpoint
-	if s.Init.Kind == "file" {
+	switch s.Init.Kind {
+	case "file":
 		if start, err = loadNetwork(init, d.data); err != nil {
 			return nil, badInput(fmt.Errorf("--init: %w", err))
 		}
@@ -242,9 +242,18 @@ func (d *draft) write(ctx context.Context, teacher any, init string) (f *folder,
 			return nil, badInputf("--init %s is a %s and the run trains a %s; give the same network", init, start.Meta.Model, s.Model.Name)
 		}
 		s.Init.Sha256 = trainer.Hex(start.Hash())
-	}
-	if s.Init.Kind == "teacher" {
+	case "teacher":
 		s.Init.Sha256 = s.GetTeacher().GetSha256()
+	}
+	return start, nil
+}
+
+// write makes the run's folder from a draft whose teacher is settled; nothing is left behind if it cannot.
+func (d *draft) write(ctx context.Context, teacher any, init string) (f *folder, err error) {
+	s := d.file.Spec
+	start, err := d.start(init)
+	if err != nil {
+		return nil, err
 	}
 	if err := ditherv1.Validate(s); err != nil {
 		return nil, badInput(err)

@@ -14,6 +14,7 @@ import (
 // commands are the subcommands in the order in which help lists them; each lives in a file of its name.
 var commands = []func(*app) *cobra.Command{
 	newRunCommand,
+	newSweepCommand,
 	newEvalCommand,
 	newOLSCommand,
 	newReportCommand,

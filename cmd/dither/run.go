@@ -64,7 +64,10 @@ type job struct {
 	folder      *folder
 	result      *runlog.Result
 	reportPath  string
-	teacherOnly bool // the run trains the teacher of another
+	teacherOnly bool                          // the run trains the teacher of another
+	ofStudy     bool                          // the run is one of a study: its teacher is measured once for all of them, and its own page is drawn when somebody asks for it
+	lock        *os.File                      // on the folder, where whoever made the run has it already
+	seen        func(*ditherv1.WatchResponse) // is told what happens; nil: nobody
 
 	teacherResult *runlog.Result // what is known of the teacher: of its own run, or measured; nil: nothing
 }
@@ -208,7 +211,7 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	if err != nil {
 		return fmt.Errorf("the run is over, but its result cannot be read: %w", err)
 	}
-	if teacher == nil && r.GetPhase() == "finished" && j.folder.file.Spec.GetTeacher().GetModel() != nil {
+	if teacher == nil && !j.ofStudy && r.GetPhase() == "finished" && j.folder.file.Spec.GetTeacher().GetModel() != nil {
 		if teacher, err = j.measureTeacher(); err != nil {
 			return fmt.Errorf("measuring the teacher: %w", err)
 		}
@@ -219,7 +222,9 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	if err := runlog.WriteResult(j.folder.dir, *j.result); err != nil {
 		return err
 	}
-	if j.reportPath, err = report.Write(j.folder.dir); err != nil {
+	if j.ofStudy {
+		j.reportPath = ""
+	} else if j.reportPath, err = report.Write(j.folder.dir); err != nil {
 		fmt.Fprintln(j.app.stderr, "dither: the report could not be written:", err)
 	}
 	switch r.GetPhase() {

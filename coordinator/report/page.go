@@ -206,14 +206,21 @@ func shell(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// inline is a figure's svg element alone, as wide as the page lets it, with a text for those who do not see it. All text in it is this package's own.
-func inline(f chart.Figure) template.HTML {
-	svg := string(f.SVG)
+// inline is a figure as the page holds it, with its caption as the text for those who do not see it.
+func inline(f chart.Figure) template.HTML { return inlined(f.SVG, f.Caption) }
+
+// inlined is an svg element alone, as wide as the page lets it; without a text (alt) it says nothing to those who do not see it. All text in it is this package's own.
+func inlined(picture []byte, alt string) template.HTML {
+	svg := string(picture)
 	if i := strings.Index(svg, "<svg"); i >= 0 {
 		svg = svg[i:]
 	}
 	open, rest, _ := strings.Cut(svg, ">")
 	_, box, _ := strings.Cut(open, `viewBox="`)
 	box, _, _ = strings.Cut(box, `"`)
-	return template.HTML(fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="%s" role="img" aria-label="%s">%s`, html.EscapeString(box), html.EscapeString(f.Caption), rest))
+	says := `aria-hidden="true"`
+	if alt != "" {
+		says = fmt.Sprintf(`role="img" aria-label="%s"`, html.EscapeString(alt))
+	}
+	return template.HTML(fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="%s" %s>%s`, html.EscapeString(box), says, rest))
 }

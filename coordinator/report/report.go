@@ -25,6 +25,8 @@ const (
 type Options struct {
 	// Command is what to type to repeat the run, word by word; nil: what spec.yaml says was typed.
 	Command []string
+	// Version is the program that wrote the report; empty: the page says nothing about it.
+	Version string
 }
 
 // Write makes the report of the run in dir, with no options.

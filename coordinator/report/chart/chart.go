@@ -2,18 +2,15 @@
 package chart
 
 import (
-	"bytes"
 	"fmt"
 	"image/color"
 	"math"
-	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // Figure is one picture of a page and one file.
@@ -22,6 +19,12 @@ type Figure struct {
 	Title   string
 	Caption string // says in words what is to be seen; it is the picture's alternative text too
 	SVG     []byte
+
+	// Of a figure of small multiples (Sheet) alone: its parts, for a page that is narrower than the whole; its legend; its numbers.
+	Parts   []Picture
+	Columns int // of parts in the whole
+	Legend  []Sign
+	Data    []Datum
 }
 
 // maxPoints is what a curve is thinned to, by means over equal stretches: more cannot be seen, and a page stays small.
@@ -33,6 +36,9 @@ var (
 	Blue   = color.NRGBA{0x00, 0x72, 0xb2, 0xff}
 	Orange = color.NRGBA{0xd5, 0x5e, 0x00, 0xff}
 	Green  = color.NRGBA{0x00, 0x9e, 0x73, 0xff}
+	Purple = color.NRGBA{0x9b, 0x4f, 0x80, 0xff}
+	Gold   = color.NRGBA{0xb3, 0x7a, 0x00, 0xff}
+	Ink    = color.NRGBA{0x1f, 0x29, 0x33, 0xff}
 	Grey   = color.NRGBA{0x59, 0x63, 0x6e, 0xff}
 	Light  = color.NRGBA{0xe4, 0xe7, 0xeb, 0xff}
 )
@@ -47,18 +53,7 @@ type Chart struct {
 
 // New is an empty chart over iterations, with a name for its y axis.
 func New(y string) *Chart {
-	p := plot.New()
-	p.X.Label.Text, p.Y.Label.Text = "iteration", y
-	for _, a := range []*plot.Axis{&p.X, &p.Y} {
-		a.Label.TextStyle.Font = sans(11)
-		a.Tick.Label.Font = sans(10)
-		a.Label.TextStyle.Color, a.Tick.Label.Color, a.LineStyle.Color, a.Tick.LineStyle.Color = Grey, Grey, Grey, Grey
-		a.Padding = 4
-	}
-	grid := plotter.NewGrid()
-	grid.Vertical.Color, grid.Horizontal.Color = nil, Light
-	p.Add(grid)
-	return &Chart{Plot: p}
+	return &Chart{Plot: newPlot("iteration", y)}
 }
 
 func sans(size font.Length) font.Font {
@@ -122,19 +117,16 @@ func (c *Chart) Figure(name, title, caption string) (*Figure, error) {
 		return nil, fmt.Errorf("drawing %s: %w", name, c.err)
 	}
 	c.Plot.X.Min = 0
-	canvas := vgsvg.New(12.5*vg.Centimeter, 7.5*vg.Centimeter)
-	area := draw.New(canvas)
-	c.legend(area)
-	area.Max.Y -= 22
-	area.Max.X -= 10 // half of the last tick's label
-	c.Plot.Draw(area)
-	var b bytes.Buffer
-	if _, err := canvas.WriteTo(&b); err != nil {
+	svg, err := picture(12.5*vg.Centimeter, 7.5*vg.Centimeter, func(area draw.Canvas) {
+		c.legend(area)
+		area.Max.Y -= 22
+		area.Max.X -= 10 // half of the last tick's label
+		c.Plot.Draw(area)
+	})
+	if err != nil {
 		return nil, fmt.Errorf("drawing %s: %w", name, err)
 	}
-	// Liberation Sans has Arial's measures: where it is not installed, that takes its place.
-	svg := strings.ReplaceAll(b.String(), "font-family:Liberation Sans", "font-family:Liberation Sans,Arial,Helvetica,sans-serif")
-	return &Figure{name, title, caption, []byte(svg)}, nil
+	return &Figure{Name: name, Title: title, Caption: caption, SVG: svg}, nil
 }
 
 // thinned is at most maxPoints points, each the mean of a stretch.

@@ -39,11 +39,20 @@ func hexSHA256(text string) string {
 
 // Differences names each scalar in which two specs differ, for people: "optimizer.lr is 0.1 here and 0.01 there".
 func Differences(here, there *RunSpec) []string {
+	return differences(here.ProtoReflect(), there.ProtoReflect())
+}
+
+// StudyDifferences is Differences of two studies.
+func StudyDifferences(here, there *StudySpec) []string {
+	return differences(here.ProtoReflect(), there.ProtoReflect())
+}
+
+func differences(here, there protoreflect.Message) []string {
 	a, b := map[string]string{}, map[string]string{}
-	for _, l := range leaves(here.ProtoReflect(), "") {
+	for _, l := range leaves(here, "") {
 		a[l.path] = l.human
 	}
-	for _, l := range leaves(there.ProtoReflect(), "") {
+	for _, l := range leaves(there, "") {
 		b[l.path] = l.human
 	}
 	var paths []string

@@ -43,6 +43,8 @@ type StudySpec struct {
 	EvalEvery uint32 `protobuf:"varint,8,opt,name=eval_every,json=evalEvery,proto3" json:"eval_every,omitempty"`
 	// The teacher is trained by the study, as a run with cross-entropy on the labels: its length in epochs; 0: the teacher is given.
 	TeacherEpochs float64 `protobuf:"fixed64,9,opt,name=teacher_epochs,json=teacherEpochs,proto3" json:"teacher_epochs,omitempty"`
+	// Training images in use: after the data set's limit, before anything is held out. What the runs are can so be told without the data. 0: not recorded.
+	TrainImages   uint32 `protobuf:"varint,10,opt,name=train_images,json=trainImages,proto3" json:"train_images,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -136,6 +138,13 @@ func (x *StudySpec) GetEvalEvery() uint32 {
 func (x *StudySpec) GetTeacherEpochs() float64 {
 	if x != nil {
 		return x.TeacherEpochs
+	}
+	return 0
+}
+
+func (x *StudySpec) GetTrainImages() uint32 {
+	if x != nil {
+		return x.TrainImages
 	}
 	return 0
 }
@@ -281,7 +290,7 @@ var File_dither_v1_study_proto protoreflect.FileDescriptor
 
 const file_dither_v1_study_proto_rawDesc = "" +
 	"\n" +
-	"\x15dither/v1/study.proto\x12\tdither.v1\x1a\x14dither/v1/spec.proto\"\xce\x02\n" +
+	"\x15dither/v1/study.proto\x12\tdither.v1\x1a\x14dither/v1/spec.proto\"\xf1\x02\n" +
 	"\tStudySpec\x12\x16\n" +
 	"\x06design\x18\x01 \x01(\tR\x06design\x12&\n" +
 	"\x04base\x18\x02 \x01(\v2\x12.dither.v1.RunSpecR\x04base\x12\"\n" +
@@ -294,7 +303,9 @@ const file_dither_v1_study_proto_rawDesc = "" +
 	"\x14gradient_norm_images\x18\a \x01(\rR\x12gradientNormImages\x12\x1d\n" +
 	"\n" +
 	"eval_every\x18\b \x01(\rR\tevalEvery\x12%\n" +
-	"\x0eteacher_epochs\x18\t \x01(\x01R\rteacherEpochs\"q\n" +
+	"\x0eteacher_epochs\x18\t \x01(\x01R\rteacherEpochs\x12!\n" +
+	"\ftrain_images\x18\n" +
+	" \x01(\rR\vtrainImages\"q\n" +
 	"\x03Arm\x12*\n" +
 	"\x05noise\x18\x01 \x01(\v2\x14.dither.v1.NoiseSpecR\x05noise\x12\x14\n" +
 	"\x05batch\x18\x02 \x01(\rR\x05batch\x12\x0e\n" +
