@@ -212,7 +212,7 @@ func TestScales(t *testing.T) {
 	again(t, dir, s)
 	holds(t, page, "unfinished: 135 of 138 runs done, of which 1 diverged; 1 failed, and will be tried again", "dither sweep --resume "+dir, "the loss of iteration 61, shard 2, is NaN", "no space left on the device",
 		"gaussian sigma2=10: 1 of 6 runs diverged", "3 of 138 runs are not done yet", "&lt;b&gt;bold&lt;/b&gt; claim", "</span> shown</p>", "</span> not shown</p>", "</span> contradicted</p>",
-		"<strong>−0.97</strong>, 95 % interval [−1, −0.91]", "(n = 21)", "bootstrap over seeds, 10,000 draws", "figures/figure2.csv", "design: scales", "v0-test", strings.Repeat("7e", 32), strings.Repeat("ab12", 16),
+		"<strong>−0.97</strong>, 95\u00a0% interval [−1, −0.91] (n\u00a0=\u00a021)", "bootstrap over seeds, 10,000 draws", "figures/figure2.csv", "design: scales", "v0-test", strings.Repeat("7e", 32), strings.Repeat("ab12", 16),
 		s.Outcomes[0].ParametersSHA256, "chosen on the held-out images")
 }
 
