@@ -334,13 +334,15 @@ func TestStability(t *testing.T) {
 	s := worldOf(studySpec("batches", arm(noiseNone, 0, 32, 0.1)), nil)
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "stability")
-	must(t, os.MkdirAll(dir, 0o777), os.WriteFile(filepath.Join(dir, StabilityFile), []byte(`[{"name":"teacher","sha256":"aa","gradient_norm":7900,"images":1000,"draws":5,"scales":[
+	must(t, os.MkdirAll(dir, 0o777), os.WriteFile(filepath.Join(dir, StabilityFile), []byte(`[{"name":"teacher","sha256":"aa","gradient_norm":7900,"images":1000,"draws":5,"split":"test","accuracy_images":200,"accuracy":0.915,"scales":[
+		{"sd":4,"change_mean":null,"change_low":null,"change_high":null,"first_order":126400,"accuracy_mean":0,"accuracy_low":0,"accuracy_high":0,"not_finite":5},
 		{"sd":0.01,"change_mean":0.99,"change_low":0.9,"change_high":1.1,"first_order":0.79,"accuracy_mean":0.9,"accuracy_low":0.88,"accuracy_high":0.916},
 		{"sd":0.001,"change_mean":0.00795,"change_low":0.0075,"change_high":0.0084,"first_order":0.0079,"accuracy_mean":0.912,"accuracy_low":null,"accuracy_high":null}]}]`), 0o666))
 	_, err := WriteStudy(dir, s, Options{})
 	must(t, err)
 	figure := numbers(t, dir, "stability")
-	has(t, figure, "Change of the outputs/teacher", "0.0001,0.99,0.9,1.1,5000")
+	has(t, figure, "Change of the outputs/teacher", "0.0001,0.99,0.9,1.1,5")
+	has(t, figure, "Change of the outputs/teacher", "16,,,,5")
 	has(t, figure, "Change of the outputs/teacher, first order", "1e-06,0.0079,,,1000")
 	has(t, figure, "Test accuracy under perturbation/teacher", "1e-06,0.912,,,5")
 

@@ -70,9 +70,9 @@ type Event struct {
 
 // Result is result.json: how a run ended. What was not measured is null.
 type Result struct {
-	Phase               string   `json:"phase"`    // "finished", "stopped" or "failed"
-	Diverged            bool     `json:"diverged"` // it failed because the loss became no number, which it would do again
-	Reason              string   `json:"reason"`   // in words
+	Phase               string   `json:"phase"`              // "finished", "stopped" or "failed"
+	Diverged            bool     `json:"diverged,omitempty"` // it failed because the loss became no number, which it would do again
+	Reason              string   `json:"reason"`             // in words
 	Iterations          uint32   `json:"iterations"`
 	ParametersSHA256    string   `json:"parameters_sha256"`
 	SpecSHA256          string   `json:"spec_sha256"`

@@ -79,8 +79,8 @@ func Batches(noises []*ditherv1.NoiseSpec, batches []uint32, baseBatch uint32, b
 	return arms, nil
 }
 
-// EtaOverB are arms with eta/B and the noise fixed while eta and B vary. Over the same epochs K is inverse to B, so that eta K / (1 - mu) is equal too, but for the samples that an epoch
-// drops because B does not divide n (less than B/n of eta K). By Eqs. 15 and 16 the runs should coincide.
+// EtaOverB are arms with eta/B and the noise fixed while eta and B vary. Over the same epochs K is inverse to B, so that eta K / (1 - mu) is equal too; Plan counts epochs as n/B iterations
+// here, without dropping the rest of one, which would make eta K differ. By Eqs. 15 and 16 the runs should coincide.
 func EtaOverB(noises []*ditherv1.NoiseSpec, batches []uint32, baseBatch uint32, baseLR float64) ([]*ditherv1.Arm, error) {
 	return Batches(noises, batches, baseBatch, baseLR, Linear)
 }

@@ -56,13 +56,22 @@ func plan(s *ditherv1.StudySpec, arm int, seed uint64, phase string, trainImages
 		spec.Dataset.Validation = s.GetValidation()
 		n -= heldOut(trainImages, s.GetValidation())
 	}
-	if err := schedule(spec, s.GetSchedule(), a.Factor(), n); err != nil {
+	perEpoch := n / int(spec.Batch)
+	if perEpoch == 0 {
+		return Run{}, fmt.Errorf("%w: batch: %d is more than the %d training images; choose a smaller one", ditherv1.ErrSpec, spec.Batch, n)
+	}
+	length := float64(perEpoch)
+	if s.GetDesign() == ditherv1.DesignEtaOverB {
+		// What an epoch drops differs with B; without it eta K is equal for every B, but for less than an iteration.
+		length = float64(n) / float64(spec.Batch)
+	}
+	if err := schedule(spec, s.GetSchedule(), a.Factor()*length); err != nil {
 		return Run{}, err
 	}
 	if err := ditherv1.Validate(spec); err != nil {
 		return Run{}, err
 	}
-	r := known(Run{Arm: arm, Seed: seed, Phase: phase, Spec: spec, PerEpoch: n / int(spec.Batch), EvalEvery: int(s.GetEvalEvery())})
+	r := known(Run{Arm: arm, Seed: seed, Phase: phase, Spec: spec, PerEpoch: perEpoch, EvalEvery: int(s.GetEvalEvery())})
 	if phase == Refit {
 		r.GradientNormImages = min(int(s.GetGradientNormImages()), n)
 	}
@@ -78,16 +87,12 @@ func known(r Run) Run {
 // heldOut is how many of n samples dataloader.Split holds out.
 func heldOut(n int, fraction float64) int { return int(math.Round(float64(n) * fraction)) }
 
-// schedule turns epochs into iterations on n training images. All parts stretch with the run, so that eta as a function of eta k is the same for runs of equal eta K.
-func schedule(spec *ditherv1.RunSpec, c *ditherv1.Schedule, stretch float64, n int) error {
-	perEpoch := n / int(spec.Batch)
-	if perEpoch == 0 {
-		return fmt.Errorf("%w: batch: %d is more than the %d training images; choose a smaller one", ditherv1.ErrSpec, spec.Batch, n)
-	}
-	iterations := math.Round(c.GetEpochs() * stretch * float64(perEpoch))
+// schedule turns epochs, each of so many iterations, into iterations. All parts stretch with the run, so that eta as a function of eta k is the same for runs of equal eta K.
+func schedule(spec *ditherv1.RunSpec, c *ditherv1.Schedule, epoch float64) error {
+	iterations := math.Round(c.GetEpochs() * epoch)
 	if iterations < 1 || iterations > math.MaxUint32-1 {
-		return fmt.Errorf("%w: schedule.epochs: %v epochs of %d iterations, stretched by %v, are %.0f; a run has at least 1 iteration and they are counted in 32 bits",
-			ditherv1.ErrSpec, c.GetEpochs(), perEpoch, stretch, iterations)
+		return fmt.Errorf("%w: schedule.epochs: %v epochs of %.6g iterations are %.0f; a run has at least 1 iteration and they are counted in 32 bits",
+			ditherv1.ErrSpec, c.GetEpochs(), epoch, iterations)
 	}
 	o := spec.Optimizer
 	spec.Iterations, o.Milestones, o.Warmup = uint32(iterations), nil, 0
@@ -98,7 +103,7 @@ func schedule(spec *ditherv1.RunSpec, c *ditherv1.Schedule, stretch float64, n i
 		o.Gamma = 0.1
 	}
 	if c.GetWarmup() > 0 {
-		o.Warmup = uint32(min(max(math.Round(c.GetWarmup()*stretch*float64(perEpoch)), 1), iterations))
+		o.Warmup = uint32(min(max(math.Round(c.GetWarmup()*epoch), 1), iterations))
 	}
 	return nil
 }

@@ -97,6 +97,12 @@ func (r Run) String() string {
 	return fmt.Sprintf("%s, batch %d, lr %.6g, seed %d, phase %s", noiseName(r.Spec.GetNoise()), r.Spec.GetBatch(), r.Spec.GetOptimizer().GetLr(), r.Seed, r.Phase)
 }
 
+// ReadRun says where one run stands.
+func ReadRun(dir string, r Run) Outcome {
+	o, _ := read(dir, r)
+	return o
+}
+
 // read says where a run stands. foreign is the spec of another run that is in its folder.
 func read(dir string, r Run) (o Outcome, foreign *ditherv1.RunSpec) {
 	folder := filepath.Join(dir, r.Folder)

@@ -222,7 +222,7 @@ func (x *Arm) GetStretch() float64 {
 	return 0
 }
 
-// Schedule is the length of a run and its parts, in epochs.
+// Schedule is the length of a run and its parts, in epochs: of floor(n/B) iterations, as everywhere; in the design "eta-over-b" of n/B, so that eta K is equal for every B.
 type Schedule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Length of a run.
