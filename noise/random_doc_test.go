@@ -108,6 +108,16 @@ var examples = map[string]func(a *arguments) string{
 		}
 		return short(weights)
 	},
+	"perturb": func(a *arguments) string {
+		seed, draw, number, sd := a.integer(), a.step(), a.step(), a.float()
+		var out []float32
+		for e := 0; len(a.left) > 0; e++ {
+			z := elementary.Normals(philox.At(seed, philox.Perturbation, draw, number, uint32(e/4)))
+			product := sd * z[e%4]
+			out = append(out, float32(a.float()+float64(product)))
+		}
+		return short(out)
+	},
 }
 
 // noisy asks a built-in noise.

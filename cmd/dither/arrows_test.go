@@ -38,6 +38,7 @@ var arrows = []arrow{
 	{"trainer/checkpoint", []string{"trainer/kernel/..."}},
 	// Losses, probabilities and the bootstrap need exp and log with fixed bits.
 	{"trainer/evaluation", []string{"noise/elementary"}},
+	{"trainer/stability", []string{"noise/philox", "noise/elementary"}},
 	{"trainer/allreduce/...", []string{"trainer/kernel/...", "trainer/allreduce/...", "proto/..."}},
 	{"trainer/ols", []string{"noise/philox"}},
 	{"noise/teacher", []string{"noise", "dataloader", "trainer/model", "trainer/program", "trainer/kernel/...", "trainer/checkpoint", "proto/..."}},

@@ -14,6 +14,8 @@ const (
 	Symmetric Purpose = 5 // symmetric label noise: likewise
 	Split     Purpose = 6 // the validation split: step 0
 	Subset    Purpose = 7 // the images of a sampled gradient norm: step 0
+
+	Perturbation Purpose = 11 // of all trainable parameters: step the draw, sample the parameter's number in name order
 )
 
 const (
