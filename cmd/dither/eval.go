@@ -50,10 +50,12 @@ type evalResult struct {
 func newEvalCommand(a *app) *cobra.Command {
 	var path, name, data, network, split, output, kernels string
 	var offset, limit, norm, threads int
+	var perturb perturbFlags
 	cmd := &cobra.Command{Use: "eval", Short: "Evaluate a network on a data set", Args: noArgs,
 		Long: "eval reads dither's checkpoints, PyTorch's .th and .pt files of a ResNet's state dict, and safetensors; nothing in a file is executed.",
 		Example: "  dither eval --checkpoint resnet20.th --dataset cifar10 --data data\n" +
-			"  dither eval --checkpoint runs/first/checkpoints/iteration-00001000.safetensors --dataset digits --gradient-norm 64 --json"}
+			"  dither eval --checkpoint runs/first/checkpoints/iteration-00001000.safetensors --dataset digits --gradient-norm 64 --json\n" +
+			"  dither eval --checkpoint resnet20.th --dataset cifar10 --perturb 1e-4,1e-3,1e-2 --draws 8 --limit 1000 --stability stability.json --name teacher"}
 	s := cmd.Flags()
 	s.StringVar(&path, "checkpoint", "", "the network: dither's .safetensors, PyTorch's .th or .pt")
 	s.StringVar(&name, "dataset", "digits", "digits, cifar10, cifar100 or svhn")
@@ -66,6 +68,7 @@ func newEvalCommand(a *app) *cobra.Command {
 	s.StringVar(&output, "output", "", "write logits, labels and squared_norm to this .safetensors file")
 	s.StringVar(&kernels, "kernels", "auto", "kernel set: auto (the fastest here), generic, avx2 or avx512")
 	s.IntVar(&threads, "threads", 0, "threads; 0: one for each processor")
+	perturb.define(s)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if path == "" {
 			return badInputf("--checkpoint is missing; give the file of a network")
@@ -73,7 +76,10 @@ func newEvalCommand(a *app) *cobra.Command {
 		if split != "test" && split != "train" {
 			return badInputf("--split %s: it is test or train", split)
 		}
-		set, err := dataloader.Open(name, data, dataloader.Options{SkipTrain: split == "test", SkipTest: split == "train"})
+		if err := perturb.check(s); err != nil {
+			return err
+		}
+		set, err := dataloader.Open(name, data, dataloader.Options{SkipTrain: split == "test" && perturb.sds == nil, SkipTest: split == "train"})
 		if err != nil {
 			return badInput(err)
 		}
@@ -106,6 +112,9 @@ func newEvalCommand(a *app) *cobra.Command {
 		n := images.N() - offset
 		if limit > 0 {
 			n = min(n, limit)
+		}
+		if perturb.sds != nil {
+			return e.stability(cmd.Context(), &perturb, path, split, images, ascending(offset, n))
 		}
 		r, err := e.evaluate(cmd.Context(), split, images, ascending(offset, n), min(norm, n), output)
 		if err != nil {

@@ -40,13 +40,14 @@ func (w *studyReport) coincidence() *chart.Sheet {
 
 // progress moves curves by epoch to eta K / (1 - mu), with K iterations made and eta before any division. Divisions come at the same fractions of every run.
 func (w *studyReport) progress(p *study.Point, curve []chart.Value) []chart.Value {
-	length := w.Spec.GetSchedule().GetEpochs()
-	if s := w.Spec.GetArms()[p.Arm].GetStretch(); s != 0 {
-		length *= s
+	perEpoch := 0
+	for _, o := range w.Outcomes {
+		if o.Arm == p.Arm && o.Phase == study.Refit {
+			perEpoch = o.PerEpoch
+		}
 	}
-	whole := p.LR * float64(p.Iterations) / (1 - w.Spec.GetBase().GetOptimizer().GetMomentum())
 	for i := range curve {
-		curve[i].X *= whole / length
+		curve[i].X *= float64(perEpoch) * p.LR / (1 - w.Spec.GetBase().GetOptimizer().GetMomentum())
 	}
 	return curve
 }

@@ -212,7 +212,7 @@ func TestScales(t *testing.T) {
 	again(t, dir, s)
 	holds(t, page, "unfinished: 135 of 138 runs done, of which 1 diverged; 1 failed, and will be tried again", "dither sweep --resume "+dir, "the loss of iteration 61, shard 2, is NaN", "no space left on the device",
 		"gaussian sigma2=10: 1 of 6 runs diverged", "3 of 138 runs are not done yet", "&lt;b&gt;bold&lt;/b&gt; claim", "</span> shown</p>", "</span> not shown</p>", "</span> contradicted</p>",
-		"<strong>−0.97</strong>, 95 % interval [−1, −0.91]", "(n = 21)", "bootstrap over seeds, 10,000 draws", "figures/figure2.csv", "design: scales", "v0-test", strings.Repeat("7e", 32), strings.Repeat("ab12", 16),
+		"<strong>−0.97</strong>, 95\u00a0% interval [−1, −0.91] (n\u00a0=\u00a021)", "bootstrap over seeds, 10,000 draws", "figures/figure2.csv", "design: scales", "v0-test", strings.Repeat("7e", 32), strings.Repeat("ab12", 16),
 		s.Outcomes[0].ParametersSHA256, "chosen on the held-out images")
 }
 
@@ -334,13 +334,15 @@ func TestStability(t *testing.T) {
 	s := worldOf(studySpec("batches", arm(noiseNone, 0, 32, 0.1)), nil)
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "stability")
-	must(t, os.MkdirAll(dir, 0o777), os.WriteFile(filepath.Join(dir, StabilityFile), []byte(`[{"name":"teacher","sha256":"aa","gradient_norm":7900,"images":1000,"draws":5,"scales":[
+	must(t, os.MkdirAll(dir, 0o777), os.WriteFile(filepath.Join(dir, StabilityFile), []byte(`[{"name":"teacher","sha256":"aa","gradient_norm":7900,"images":1000,"draws":5,"split":"test","accuracy_images":200,"accuracy":0.915,"scales":[
+		{"sd":4,"change_mean":null,"change_low":null,"change_high":null,"first_order":126400,"accuracy_mean":0,"accuracy_low":0,"accuracy_high":0,"not_finite":5},
 		{"sd":0.01,"change_mean":0.99,"change_low":0.9,"change_high":1.1,"first_order":0.79,"accuracy_mean":0.9,"accuracy_low":0.88,"accuracy_high":0.916},
 		{"sd":0.001,"change_mean":0.00795,"change_low":0.0075,"change_high":0.0084,"first_order":0.0079,"accuracy_mean":0.912,"accuracy_low":null,"accuracy_high":null}]}]`), 0o666))
 	_, err := WriteStudy(dir, s, Options{})
 	must(t, err)
 	figure := numbers(t, dir, "stability")
-	has(t, figure, "Change of the outputs/teacher", "0.0001,0.99,0.9,1.1,5000")
+	has(t, figure, "Change of the outputs/teacher", "0.0001,0.99,0.9,1.1,5")
+	has(t, figure, "Change of the outputs/teacher", "16,,,,5")
 	has(t, figure, "Change of the outputs/teacher, first order", "1e-06,0.0079,,,1000")
 	has(t, figure, "Test accuracy under perturbation/teacher", "1e-06,0.912,,,5")
 

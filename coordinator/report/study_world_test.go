@@ -57,7 +57,7 @@ func (w *invented) outcome(index int, seed uint64, phase string) study.Outcome {
 		scale *= 8
 	}
 	wobble := math.Sin(float64(seed)*7.1 + float64(index)*1.3)
-	o := study.Outcome{Run: study.Run{Arm: index, Seed: seed, Phase: phase, Folder: fmt.Sprintf("runs/%016x", uint64(index)*1000+seed*10+uint64(len(phase))), Spec: w.spec.Base}, State: study.Finished,
+	o := study.Outcome{Run: study.Run{Arm: index, Seed: seed, Phase: phase, Folder: fmt.Sprintf("runs/%016x", uint64(index)*1000+seed*10+uint64(len(phase))), Spec: w.spec.Base, PerEpoch: int(1437 / a.Batch)}, State: study.Finished,
 		ParametersSHA256: strings.Repeat(fmt.Sprintf("%02x", index*7+int(seed)), 32), ImagesPerSecond: 900 - 8000/float64(a.Batch) + 5*wobble,
 		TrainingLoss: pointer(0.4 + 0.5*scale + 0.02*wobble)}
 	accuracy := 0.90 + 0.02*math.Exp(-(scale-3)*(scale-3)/8) - 0.004*scale*scale/10 + 0.003*wobble
