@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate same-bits students chaos build proto proto-baseline bench bench-cluster bench-go clean
+.PHONY: help demo test check simulate same-bits students figure2 chaos build proto proto-baseline bench bench-cluster bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
@@ -17,6 +17,11 @@ SEEDS ?= 3
 # How many schedules of faults `make simulate` plays, and from which seed on.
 SCHEDULES ?= 10000
 FIRST ?= 1
+# Figure 2 in full, as in A.2 of the paper; each of these makes it smaller, and FLAGS goes to dither sweep (--dry-run, --part 1/4, --init teacher, ...).
+DATASET ?= cifar10
+MODEL ?= resnet56
+EPOCHS ?= 200
+FLAGS ?=
 # What `make chaos` plays.
 SCHEDULES ?= 100
 SEED ?= 1
@@ -47,6 +52,11 @@ chaos: build ## take runs through 100 schedules of faults, and compare their bit
 
 students: ## train the students that are held beside PyTorch's (DATA=folder TEACHER=file SEEDS=3)
 	.ci/students '$(DATA)' '$(TEACHER)' '$(SEEDS)'
+
+figure2: TEACHER = train
+figure2: build ## the paper's Figures 2 and 3 in full; says what it costs first, and goes on where it was (DATASET=cifar10 DATA=folder TEACHER=file EPOCHS=200 MODEL=resnet56 SEEDS=3 FLAGS=--dry-run)
+	bin/dither sweep --design scales --dataset $(DATASET) --data '$(DATA)' --model $(MODEL) --teacher '$(TEACHER)' --seeds '$(SEEDS)' --epochs $(EPOCHS) --batch 64 --lr 0.1 --milestones 1/2,3/4 \
+	  --momentum 0.9 --weight-decay 1e-4 --validation 0.2 --gradient-norm 1000 --eval-every $(if $(filter-out 1 2 3 4 5 6 7 8 9,$(EPOCHS)),10,1) --out runs/figure2-$(DATASET)-$(MODEL)-$(EPOCHS) $(FLAGS)
 
 build: ## build bin/dither, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/dither ./cmd/dither

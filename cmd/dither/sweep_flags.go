@@ -13,17 +13,17 @@ import (
 type sweepFlags struct {
 	run *runFlags // what all its runs share
 
-	design, lrRule                  string
-	noises                          []string
-	batches, factors, seeds         string
-	validation, epochs, warmup      float64
-	teacherEpochs                   float64
-	milestones                      string
-	parallel, gradientNorm, trainer uint32
-	part                            string
-	dryRun                          bool
-	resume, out                     string
-	set                             *pflag.FlagSet
+	design, lrRule             string
+	noises                     []string
+	batches, factors, seeds    string
+	validation, epochs, warmup float64
+	teacherEpochs              float64
+	milestones                 string
+	parallel, gradientNorm     uint32
+	part                       string
+	dryRun                     bool
+	resume, out                string
+	set                        *pflag.FlagSet
 }
 
 // sharedFlags are those of `dither run` that mean the same for every run of a study. The first say what the runs are, the others how they are done.

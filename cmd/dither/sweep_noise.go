@@ -16,9 +16,6 @@ const maxScales = 1000
 // scaleOf is the parameter that is a built-in noise's scale.
 var scaleOf = map[string]string{noise.Gaussian: "sigma2", noise.Symmetric: "p"}
 
-// paperScales are the scales of the paper's Figure 2.
-var paperScales = []string{"gaussian:sigma2=0.1,0.5,1..10", "symmetric:p=0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1"}
-
 // parseScales reads a noise with one scale or more, "gaussian:sigma2=0.1,0.5,1..10,refresh=once", as that many noises in ascending order.
 func parseScales(text string) ([]*ditherv1.NoiseSpec, error) {
 	bad := func(format string, args ...any) ([]*ditherv1.NoiseSpec, error) {
@@ -31,9 +28,12 @@ func parseScales(text string) ([]*ditherv1.NoiseSpec, error) {
 		}
 		return nil, nil // noiseless distillation is in every design that has a place for it
 	}
+	if kind == noise.Service {
+		return bad("a study does not keep the address of a service; train with it run by run, with `dither run`")
+	}
 	scale, known := scaleOf[kind]
 	if !known {
-		return bad("a study varies the scale of gaussian or symmetric noise, and %q has none that it knows; try a service's noise run by run, with `dither run`", kind)
+		return bad("a study varies the scale of gaussian or symmetric noise, and %q is neither", kind)
 	}
 	var values []float64
 	var refresh string
