@@ -120,8 +120,8 @@ func newSweep(a *app, f *sweepFlags, studyFile string) (*sweep, error) {
 	if err := s.compare(); err != nil {
 		return nil, err
 	}
-	if n := len(s.spec.Seeds); n < 2 {
-		fmt.Fprintln(a.stderr, "dither: warning: one seed gives no interval, so that every claim is not shown; say --seeds 3")
+	if study.CheckSeeds(s.spec) != nil {
+		fmt.Fprintln(a.stderr, "dither: warning: one seed gives no interval, and without one no claim is shown; say --seeds 3")
 	}
 	return s, s.plan()
 }

@@ -28,9 +28,12 @@ func parseScales(text string) ([]*ditherv1.NoiseSpec, error) {
 		}
 		return nil, nil // noiseless distillation is in every design that has a place for it
 	}
+	if kind == noise.Service {
+		return bad("a study does not keep the address of a service; train with it run by run, with `dither run`")
+	}
 	scale, known := scaleOf[kind]
 	if !known {
-		return bad("a study varies the scale of gaussian or symmetric noise, and %q has none that it knows; try a service's noise run by run, with `dither run`", kind)
+		return bad("a study varies the scale of gaussian or symmetric noise, and %q is neither", kind)
 	}
 	var values []float64
 	var refresh string

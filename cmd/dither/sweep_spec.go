@@ -230,6 +230,11 @@ func (s *sweep) complete(beside string, spec *ditherv1.StudySpec) error {
 	if base.GetDataset().GetName() == "" {
 		return badInputf("the study has no base.dataset.name; say which data set it is about")
 	}
+	for i, arm := range spec.GetArms() {
+		if arm.GetNoise().GetKind() == noise.Service {
+			return badInputf("arms[%d]: the noise is a service, whose address a study does not keep; train with it run by run, with `dither run`", i)
+		}
+	}
 	if err := f.readTrainers(); err != nil {
 		return err
 	}
