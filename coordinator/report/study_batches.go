@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/dither-ml/dither/coordinator/report/chart"
 	"github.com/dither-ml/dither/coordinator/study"
@@ -110,11 +111,11 @@ func (w *studyReport) measured() (text string) {
 		if c.Value == "" {
 			continue
 		}
-		text += fmt.Sprintf(" %s: %s", capital(c.Measure), c.Value)
+		text += fmt.Sprintf(" %s: %s (%s %s", strings.TrimSuffix(c.Text, "."), c.Verdict, c.Measure, c.Value)
 		if c.Range != "" {
 			text += ", 95 % interval " + c.Range
 		}
-		text += fmt.Sprintf(" (n = %d): %s.", c.N, c.Verdict)
+		text += fmt.Sprintf(", n = %d).", c.N)
 	}
 	return text
 }

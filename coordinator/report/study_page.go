@@ -180,18 +180,15 @@ func (w *studyReport) claims() (out []claimCard) {
 			card.Class, card.Sign = "open", "–"
 		}
 		if c.Value != nil && isNumber(*c.Value) {
-			card.Value = signed(*c.Value)
+			card.Value = chart.Plain(*c.Value)
 			if c.Low != nil && c.High != nil && isNumber(*c.Low) && isNumber(*c.High) {
-				card.Range = fmt.Sprintf("[%s, %s]", signed(*c.Low), signed(*c.High))
+				card.Range = fmt.Sprintf("[%s, %s]", chart.Plain(*c.Low), chart.Plain(*c.High))
 			}
 		}
 		out = append(out, card)
 	}
 	return out
 }
-
-// signed is a number with a proper minus.
-func signed(v float64) string { return strings.Replace(fmt.Sprintf("%.4g", v), "-", "−", 1) }
 
 func (w *studyReport) choices() (out []choiceRow) {
 	for _, c := range w.Choices {

@@ -108,7 +108,10 @@ func (d decades) Ticks(low, high float64) (out []plot.Tick) {
 	for every := 2; labelled(out) > d.most; every++ {
 		out = tens(low, high, []float64{1}, every)
 	}
-	return slices.DeleteFunc(out, func(t plot.Tick) bool { return math.Abs(math.Mod(math.Log10(t.Value)+0.5, 1)-0.5) > 1e-9 })
+	return slices.DeleteFunc(out, func(t plot.Tick) bool { // a tick at every power of ten is enough
+		e := math.Log10(t.Value)
+		return math.Abs(e-math.Round(e)) > 1e-9
+	})
 }
 
 // tens are ticks at k 10^e for k of 1 to 9, with a label where named has k and e is a multiple of every.
@@ -171,10 +174,13 @@ func (c categories) Ticks(low, high float64) (out []plot.Tick) {
 
 // Plain is a number of a tick or a caption in plain digits, four that count, thousands apart; as a power of ten where that would be long.
 func Plain(v float64) string {
-	if v == 0 {
+	switch {
+	case v == 0:
 		return "0"
+	case v < 0:
+		return "−" + Plain(-v)
 	}
-	e := math.Floor(math.Log10(math.Abs(v)) + 1e-12)
+	e := math.Floor(math.Log10(v) + 1e-12)
 	if e >= 7 || e < -4 {
 		k := strconv.FormatFloat(v/math.Pow(10, e), 'f', 3, 64)
 		k = strings.TrimRight(strings.TrimRight(k, "0"), ".")

@@ -15,7 +15,7 @@ import (
 const (
 	panelWidth  = 300 * vg.Length(1)
 	panelHeight = 215 * vg.Length(1)
-	axisName    = 16 * vg.Length(1) // height of an axis' name
+	axisName    = 18 * vg.Length(1) // height of an axis' name
 )
 
 // Panel is one of the small pictures that make a figure: what it shows against what, and marks.
@@ -204,9 +204,9 @@ func (p *Panel) draw(area draw.Canvas) {
 		area.Min.Y += axisName
 	}
 	data := g.DataCanvas(area)
-	names.FillText(style, vg.Point{X: data.Center().X, Y: names.Min.Y + axisName/2}, p.X.Name)
+	names.FillText(style, vg.Point{X: data.Center().X, Y: names.Min.Y + axisName/2 - 2}, p.X.Name)
 	style.Rotation, style.YAlign = math.Pi/2, draw.YBottom
-	names.FillText(style, vg.Point{X: names.Min.X + axisName - 4, Y: data.Center().Y}, p.Y.Name)
+	names.FillText(style, vg.Point{X: names.Min.X + axisName - 5, Y: data.Center().Y}, p.Y.Name)
 	g.Draw(area)
 }
 
