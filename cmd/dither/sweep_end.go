@@ -30,10 +30,20 @@ type sweepResult struct {
 
 func processors() int { return runtime.GOMAXPROCS(0) }
 
-// tables writes the study's tables as far as its runs are there. Runs that others do are looked at again.
+// tables writes the study's tables as far as its runs are there. Runs of other parts are looked at again.
 func (s *sweep) tables() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for i, o := range s.outcomes {
+		if s.mine(i) || isOver(o) {
+			continue
+		}
+		again, _, err := study.Read(s.dir, s.runs[i:i+1])
+		if err != nil {
+			return err
+		}
+		s.outcomes[i] = again[0]
+	}
 	return study.WriteTables(s.dir, study.Summarise(s.spec, s.measured, s.outcomes))
 }
 
