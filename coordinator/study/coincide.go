@@ -3,6 +3,7 @@ package study
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"gonum.org/v1/gonum/stat"
 )
@@ -77,7 +78,7 @@ func (s *Summary) coincide(what, fixed string, arms []int, m func(arm int) []val
 	if logarithm {
 		margin, unit = math.Log1p(Margin), "ratio"
 	}
-	c := Claim{Text: fmt.Sprintf("The %s coincides where %s", what, fixed), Verdict: NotShown, Measure: fmt.Sprintf("largest %s of two arms' mean %s", unit, what),
+	c := Claim{Text: fmt.Sprintf("The %s coincides where %s", what, fixed), Verdict: NotShown, Measure: fmt.Sprintf("largest %s of two arms' mean %s", unit, strings.TrimSuffix(what, ",")),
 		Interval: "simultaneous over all pairs: Student's t with Bonferroni's correction and one variance for all arms" + map[bool]string{true: ", of the logarithm"}[logarithm]}
 	var samples []sample
 	var missing int
