@@ -86,7 +86,7 @@ func (s *Summary) trendClaim(text, x string, arms []int, at func(arm int) float6
 	}
 	if ok {
 		c.Low, c.High = &low, &high
-		c.Interval = fmt.Sprintf("%d resamples of the seeds at each %s (Rao and Wu's bootstrap), percentiles; extended to 0 unless permutations within seeds reject 0 at 5 %% (p = %.2g)", resamples, x, p)
+		c.Interval = fmt.Sprintf("%d resamples of the seeds at each %s (Rao and Wu's bootstrap), percentiles of the part that ties let it attain; extended to 0 unless permutations within seeds reject 0 at 5 %% (p = %.2g)", resamples, x, p)
 	}
 	return c.judged(want, 0, s.lost(arms)+extra)
 }

@@ -96,3 +96,17 @@ func TestTrend(t *testing.T) {
 		t.Errorf("four runs in order give %v, at most %v, p = %v", rho, high, p)
 	}
 }
+
+// Of runs in perfect order, ties leave the correlation short of 1; the interval must not lie beyond it.
+func TestATrendLiesInItsInterval(t *testing.T) {
+	var obs []observation
+	for x := range 5 {
+		for seed := range uint64(3) {
+			obs = append(obs, observation{float64(x), -float64(x) + 0.1*float64(seed), seed})
+		}
+	}
+	rho, low, high, _, ok := trend(obs, 1)
+	if !ok || low > rho || high < rho || rho > -0.95 || high > -0.9 {
+		t.Errorf("the correlation %v is in [%v, %v]", rho, low, high)
+	}
+}
