@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate same-bits students figure2 chaos figure1-check build proto proto-baseline bench bench-cluster bench-ols bench-go clean
+.PHONY: help demo test check simulate same-bits students results figure2 chaos figure1-check build proto proto-baseline bench bench-cluster bench-ols bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
@@ -57,6 +57,9 @@ students: ## train the students that are held beside PyTorch's (DATA=folder TEAC
 
 figure1-check: ## hold every panel of Figure 1 to its exact theory, for many draws of the samples (FIGURE1_SEEDS=5)
 	go test -timeout 0 -count 1 -v -run TestFigure1AgainstTheory ./trainer/ols -figure1-seeds '$(FIGURE1_SEEDS)'
+
+results: build ## run the studies of docs/results again, and copy their tables and figures there (DATA=folder TEACHER=file)
+	.ci/results '$(DATA)' '$(TEACHER)'
 
 figure2: TEACHER = train
 figure2: build ## the paper's Figures 2 and 3 in full; says what it costs first, and goes on where it was (DATASET=cifar10 DATA=folder TEACHER=file EPOCHS=200 MODEL=resnet56 SEEDS=3 FLAGS=--dry-run)
