@@ -1,8 +1,7 @@
 // exp and log of noise/elementary, bit for bit: polynomials in float64 whose products are rounded by themselves.
-#ifndef DITHER_ELEMENTARY_H
-#define DITHER_ELEMENTARY_H
+#pragma once
 
-#include "arithmetic.h"
+#include "order.h"
 
 #define LN2_HI 0x1.62e42feep-1
 #define LN2_LO 0x1.a39ef35793c76p-33
@@ -85,5 +84,3 @@ DEVICE double exact_log(double x) {
 	double tail = s * (h + z * log_r(z)) + k * LN2_LO;
 	return k * LN2_HI - ((h - tail) - f);
 }
-
-#endif

@@ -1,9 +1,8 @@
 // One-dimensional transforms of Winograd's F(4x4, 3x3) (Lavin and Gray 2016) with the points 0, 3/4, -3/4, 3/2, -3/2 and infinity. Each is applied down the columns, then along the rows. Their formulas and order are
 // those of trainer/kernel/cpu/vector (see InputTiles and its neighbours there).
-#ifndef DITHER_TRANSFORMS_H
-#define DITHER_TRANSFORMS_H
+#pragma once
 
-#include "arithmetic.h"
+#include "order.h"
 
 enum { TILE = 4, PATCH = TILE + 2, POSITIONS = PATCH * PATCH };
 
@@ -26,24 +25,24 @@ enum { TILE = 4, PATCH = TILE + 2, POSITIONS = PATCH * PATCH };
 // B^T d: six to six.
 DEVICE void input_transform(const float* d, int from, float* o, int to) {
 	float d0 = d[0], d1 = d[from], d2 = d[2 * from], d3 = d[3 * from], d4 = d[4 * from], d5 = d[5 * from];
-	float e = fmaf(-WB2, d2, d4), f = fmaf(-WB2, d1, d3), g = fmaf(-WA2, d2, d4), h = fmaf(-WA2, d1, d3);
-	o[0] = fmaf(WA2B2, d0, fmaf(-WS2, d2, d4));
-	o[to] = fmaf(WA, f, e);
-	o[2 * to] = fmaf(-WA, f, e);
-	o[3 * to] = fmaf(WB, h, g);
-	o[4 * to] = fmaf(-WB, h, g);
-	o[5 * to] = fmaf(WA2B2, d1, fmaf(-WS2, d3, d5));
+	float e = __fmaf_rn(-WB2, d2, d4), f = __fmaf_rn(-WB2, d1, d3), g = __fmaf_rn(-WA2, d2, d4), h = __fmaf_rn(-WA2, d1, d3);
+	o[0] = __fmaf_rn(WA2B2, d0, __fmaf_rn(-WS2, d2, d4));
+	o[to] = __fmaf_rn(WA, f, e);
+	o[2 * to] = __fmaf_rn(-WA, f, e);
+	o[3 * to] = __fmaf_rn(WB, h, g);
+	o[4 * to] = __fmaf_rn(-WB, h, g);
+	o[5 * to] = __fmaf_rn(WA2B2, d1, __fmaf_rn(-WS2, d3, d5));
 }
 
 // A y: four to six.
 DEVICE void grad_transform(const float* y, int from, float* o, int to) {
 	float y0 = y[0], y1 = y[from], y2 = y[2 * from], y3 = y[3 * from];
-	float e = fmaf(WA2, y2, y0), f = fmaf(WA2, y3, y1), g = fmaf(WB2, y2, y0), h = fmaf(WB2, y3, y1);
+	float e = __fmaf_rn(WA2, y2, y0), f = __fmaf_rn(WA2, y3, y1), g = __fmaf_rn(WB2, y2, y0), h = __fmaf_rn(WB2, y3, y1);
 	o[0] = y0;
-	o[to] = fmaf(WA, f, e);
-	o[2 * to] = fmaf(-WA, f, e);
-	o[3 * to] = fmaf(WB, h, g);
-	o[4 * to] = fmaf(-WB, h, g);
+	o[to] = __fmaf_rn(WA, f, e);
+	o[2 * to] = __fmaf_rn(-WA, f, e);
+	o[3 * to] = __fmaf_rn(WB, h, g);
+	o[4 * to] = __fmaf_rn(-WB, h, g);
 	o[5 * to] = y3;
 }
 
@@ -52,15 +51,15 @@ DEVICE void output_transform(const float* m, int from, float* o, int to) {
 	float m0 = m[0], m1 = m[from], m2 = m[2 * from], m3 = m[3 * from], m4 = m[4 * from], m5 = m[5 * from];
 	float p = m1 + m2, q = m1 - m2, r = m3 + m4, s = m3 - m4;
 	o[0] = (m0 + p) + r;
-	o[to] = WA * fmaf(2.0f, s, q);
-	o[2 * to] = WA2 * fmaf(4.0f, r, p);
-	o[3 * to] = fmaf(WA3, fmaf(8.0f, s, q), m5);
+	o[to] = WA * __fmaf_rn(2.0f, s, q);
+	o[2 * to] = WA2 * __fmaf_rn(4.0f, r, p);
+	o[3 * to] = __fmaf_rn(WA3, __fmaf_rn(8.0f, s, q), m5);
 }
 
 // G g: three to six.
 DEVICE void weight_transform(const float* w, int from, float* o, int to) {
 	float g0 = w[0], g1 = w[from], g2 = w[2 * from];
-	float e = fmaf(WA2, g2, g0), f = WA * g1, g = fmaf(WB2, g2, g0), h = WB * g1;
+	float e = __fmaf_rn(WA2, g2, g0), f = WA * g1, g = __fmaf_rn(WB2, g2, g0), h = WB * g1;
 	o[0] = WC0 * g0;
 	o[to] = WCA * (e + f);
 	o[2 * to] = WCA * (e - f);
@@ -73,9 +72,9 @@ DEVICE void weight_transform(const float* w, int from, float* o, int to) {
 DEVICE void weight_grad_transform(const float* s, int from, float* o, int to) {
 	float s0 = s[0], s1 = s[from], s2 = s[2 * from], s3 = s[3 * from], s4 = s[4 * from], s5 = s[5 * from];
 	float p = s1 + s2, q = s1 - s2, r = s3 + s4, t = s3 - s4;
-	o[0] = fmaf(WCA, p, fmaf(WCB, r, WC0 * s0));
-	o[to] = fmaf(WCAA, q, WCBB * t);
-	o[2 * to] = fmaf(WCA2, p, fmaf(WCB2, r, s5));
+	o[0] = __fmaf_rn(WCA, p, __fmaf_rn(WCB, r, WC0 * s0));
+	o[to] = __fmaf_rn(WCAA, q, WCBB * t);
+	o[2 * to] = __fmaf_rn(WCA2, p, __fmaf_rn(WCB2, r, s5));
 }
 
 // The 36 numbers of a tile of x [h][w], whose 6x6 pixels begin at (top, left); those outside of the image are zeros.
@@ -112,5 +111,3 @@ DEVICE void weight_grad_tile(const float* s, float* dw) {
 	for (int j = 0; j < PATCH; j++) weight_grad_transform(s + j, PATCH, rows + j, PATCH);
 	for (int i = 0; i < 3; i++) weight_grad_transform(rows + i * PATCH, 1, dw + i * 3, 1);
 }
-
-#endif

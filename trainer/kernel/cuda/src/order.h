@@ -1,17 +1,8 @@
-// What kernels of the arithmetic cpu/2 share. Every file is compiled without fusing products and sums (nvcc -fmad=false, g++ -ffp-contract=off): what is one rounding is written fmaf; division and
+// What kernels of the arithmetic cpu/2 share. Every file is compiled without fusing products and sums (nvcc -fmad=false, g++ -ffp-contract=off): what is one rounding is written __fmaf_rn; division and
 // square roots are IEEE 754's; denormals are kept.
-#ifndef DITHER_ARITHMETIC_H
-#define DITHER_ARITHMETIC_H
+#pragma once
 
 #include "device.h"
-
-#ifndef DEVICE
-#ifdef __CUDACC__
-#define DEVICE static __device__ __forceinline__
-#else
-#define DEVICE static inline
-#endif
-#endif
 
 // Images of a block, whose sum is one part of the fixed tree; channels of a block of the CPU's activations, and lanes of its reductions.
 enum { BLOCK_IMAGES = 8, LANES = 16 };
@@ -20,7 +11,6 @@ enum { BLOCK_IMAGES = 8, LANES = 16 };
 DEVICE int thread_number() { return (int)(blockIdx.x * blockDim.x + threadIdx.x); }
 
 DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
-DEVICE int smaller(int a, int b) { return a < b ? a : b; }
 
 // relu: +0 where v < 0, all else (-0 and NaN too) is itself.
 DEVICE float rectified(float v) { return v < 0.0f ? 0.0f : v; }
@@ -81,4 +71,13 @@ DEVICE double get_double(const float* from) {
 	return v;
 }
 
-#endif
+// A block of images of a group of N.
+struct Images {
+	int group, from, to;
+};
+
+DEVICE Images block_of(int unit, int N) {
+	int blocks = ceil_div(N, BLOCK_IMAGES), group = unit / blocks;
+	int from = group * N + unit % blocks * BLOCK_IMAGES;
+	return {group, from, min(from + BLOCK_IMAGES, (group + 1) * N)};
+}
