@@ -33,10 +33,12 @@ struct Shared {
 	const char *name;
 	size_t bytes;
 	void *base;
-	uint64_t block;  // the serial number of the block that it was poisoned for
+	uint64_t block;   // the serial number of the block that it was poisoned for
+	uint64_t launch;  // and of the launch that counted its bytes
 };
 extern uint64_t block_serial;
 void enter_shared(Shared *array);
+void *dynamic_shared();
 
 void barrier(const char *file, int line);
 void warp_barrier(uint32_t mask, const char *file, int line);
@@ -83,9 +85,10 @@ template <typename T> T exchange(uint32_t mask, T value, Lane how, int by, int w
 	    ::softcuda::Parameters<decltype(&name)>::kernel<&name>(#name, threads)};                                           \
 	static void name parameters
 #define SHARED(type, name, n)                                                                                               \
-	static ::softcuda::Shared name##_array{#name, sizeof(type) * (n), nullptr, 0};                                          \
+	static ::softcuda::Shared name##_array{#name, sizeof(type) * (n), nullptr, 0, 0};                                          \
 	if (name##_array.block != ::softcuda::block_serial) ::softcuda::enter_shared(&name##_array);                            \
 	type *const name = static_cast<type *>(name##_array.base)
+#define SHARED_DYNAMIC(type, name) type *const name = static_cast<type *>(::softcuda::dynamic_shared())
 #define DEVICE static inline __attribute__((always_inline))
 #define DEVICE_TABLE static const
 #define BARRIER() ::softcuda::barrier(__FILE__, __LINE__)
