@@ -45,5 +45,9 @@ func openCUDA(device int) (kernel.Set, error) {
 	if _, err := askDriver(); err != nil {
 		return nil, err
 	}
-	return nil, badInputf("--kernels cuda: GPU %d has no kernels yet", device)
+	set, err := cuda.New(cuda.Options{Device: device})
+	if err != nil {
+		return nil, fmt.Errorf("--kernels cuda: %w", err)
+	}
+	return set, nil
 }
