@@ -121,7 +121,7 @@ KERNEL(first_comes, (float *y)) {
 	y[0] = before * 2.0f + (float)blockIdx.x;
 }
 
-KERNEL(divide, (int *y, int by)) { y[threadIdx.x] = 1 / by; }
+KERNEL(divide, (int *y, int by)) { y[threadIdx.x] = (int)(threadIdx.x + 7) / by; }
 
 KERNEL_BOUNDS(bounded, 64, (float *y)) { y[threadIdx.x] = 1.0f; }
 
