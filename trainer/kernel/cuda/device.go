@@ -24,7 +24,7 @@ type device struct {
 
 	// The owner's.
 	module    cu.Module
-	functions map[string]cu.Function
+	functions map[string]*function
 	err       error // the first that went wrong where nobody waited for it: from then on nothing is launched, and every Sync says so
 	last      *prepared
 	spare     [][]byte // pinned memory that no stream needs now
@@ -45,7 +45,7 @@ type task struct {
 const ahead = 256
 
 func openDevice(number int) (*device, error) {
-	d := &device{number: number, queue: make(chan task, ahead), closed: make(chan struct{}), ended: make(chan struct{}), functions: map[string]cu.Function{}}
+	d := &device{number: number, queue: make(chan task, ahead), closed: make(chan struct{}), ended: make(chan struct{}), functions: map[string]*function{}}
 	ready := make(chan error)
 	go d.run(ready)
 	if err := <-ready; err != nil {
@@ -165,15 +165,34 @@ func (d *device) close() {
 	<-d.ended
 }
 
-// function is a kernel of src by its name, for the owner.
-func (d *device) function(name string) (cu.Function, error) {
+// function is a kernel of src.
+type function struct {
+	cu.Function
+	name     string
+	launches int
+}
+
+// function finds it by its name, for the owner.
+func (d *device) function(name string) (*function, error) {
 	if f, ok := d.functions[name]; ok {
 		return f, nil
 	}
 	f, err := d.module.Function(name)
 	if err != nil {
-		return f, fmt.Errorf("%v: finding the kernel %s: %w", d, name, err)
+		return nil, fmt.Errorf("%v: finding the kernel %s: %w", d, name, err)
 	}
-	d.functions[name] = f
-	return f, nil
+	d.functions[name] = &function{Function: f, name: name}
+	return d.functions[name], nil
+}
+
+// launched is how often each kernel of src was launched.
+func (d *device) launched() (map[string]int, error) {
+	counts := map[string]int{}
+	err := d.call(func() error {
+		for name, f := range d.functions {
+			counts[name] = f.launches
+		}
+		return nil
+	})
+	return counts, err
 }

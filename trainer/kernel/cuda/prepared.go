@@ -31,7 +31,7 @@ type prepared struct {
 type launch struct {
 	name     string
 	threads  int
-	function cu.Function
+	function *function
 	cells    []uint64
 	params   []unsafe.Pointer // the cells
 	pointers []pointer
@@ -155,6 +155,7 @@ func (k *prepared) launch(s *stream, args *[mostArgs]cu.DevicePtr) error {
 		if err := l.function.Launch(blocks, 1, 1, blockThreads, 1, 1, 0, s.queue, l.params); err != nil {
 			return fmt.Errorf("launching %s: %w", l.name, err)
 		}
+		l.function.launches++
 	}
 	return nil
 }

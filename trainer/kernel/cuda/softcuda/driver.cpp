@@ -149,7 +149,8 @@ CUresult cuDeviceGetUuid(CUuuid *uuid, CUdevice device) {
 	ENTER_DEVICE(device);
 	if (!uuid) return CUDA_ERROR_INVALID_VALUE;
 	std::memset(uuid, 0, sizeof *uuid);
-	std::snprintf(uuid->bytes, sizeof uuid->bytes, "softcuda %d", device);
+	std::memcpy(uuid->bytes, "softcuda", 8);
+	std::memcpy(uuid->bytes + 8, &device, sizeof device);
 	return CUDA_SUCCESS;
 }
 

@@ -81,8 +81,7 @@ extern "C" void softcuda_change(void **from, void *to) __attribute__((visibility
 
 static void enter(Fibre *fibre, void (*body)()) {
 	void **top = reinterpret_cast<void **>(fibre->stack + guard_bytes + fibre_stack_bytes);
-	*--top = nullptr;  // keeps the stack aligned as after a call
-	*--top = nullptr;  // body's return address
+	*--top = nullptr;  // body's return address, which leaves the stack aligned as a call does
 	*--top = reinterpret_cast<void *>(body);
 	for (int saved = 0; saved < 6; saved++) *--top = nullptr;
 	fibre->stack_pointer = top;

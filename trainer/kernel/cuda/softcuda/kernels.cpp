@@ -1,7 +1,8 @@
-// The table of kernels. They lie in a library of their own beside this one, built twice: plain, and so that each access is reported.
+// The table of kernels. They lie in a library of their own beside this one, or in the folder SOFTCUDA_KERNELS, built twice: plain, and so that each access is reported.
 #include <dlfcn.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <string>
 
@@ -31,7 +32,8 @@ std::string load_kernels() {
 	Dl_info self;
 	if (!dladdr(reinterpret_cast<void *>(&load_kernels), &self) || !self.dli_fname) return "cannot tell where libcuda.so.1 lies";
 	const std::string file = self.dli_fname;
-	const std::string folder = file.find('/') == std::string::npos ? "." : file.substr(0, file.rfind('/'));
+	const char *elsewhere = std::getenv("SOFTCUDA_KERNELS");
+	const std::string folder = elsewhere ? elsewhere : file.find('/') == std::string::npos ? "." : file.substr(0, file.rfind('/'));
 	const std::string kernels = folder + (checks().races ? "/softcuda-kernels-check.so" : "/softcuda-kernels.so");
 	if (!dlopen(kernels.c_str(), RTLD_NOW | RTLD_LOCAL)) return std::string(dlerror()) + ": build it with .ci/softcuda";
 	loaded = true;

@@ -52,7 +52,7 @@ DEVICE float by_halves(float* v) {
 }
 
 // 1/sqrt(variance + epsilon).
-DEVICE double rstd(float variance, double epsilon) { return 1.0 / sqrt((double)variance + epsilon); }
+DEVICE double rstd(float variance, double epsilon) { return __ddiv_rn(1.0, __dsqrt_rn((double)variance + epsilon)); }
 
 // float64 numbers in memory of 4-byte alignment.
 DEVICE void put_double(float* to, double v) {
