@@ -84,7 +84,7 @@ CUresult cuInit(unsigned flags) {
 CUresult cuDriverGetVersion(int *version) {
 	Call call(__func__);
 	if (!version) return CUDA_ERROR_INVALID_VALUE;
-	*version = static_cast<int>(number_of("SOFTCUDA_VERSION", 12090));
+	*version = static_cast<int>(number_of("SOFTCUDA_VERSION", 13000));
 	return CUDA_SUCCESS;
 }
 
