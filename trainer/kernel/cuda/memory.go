@@ -50,7 +50,12 @@ func (d *device) alloc(t kernel.Type, n int) (*memory, error) {
 		return nil, err
 	}
 	runtime.AddCleanup(p, func(base cu.DevicePtr) {
-		d.enqueue(func() error { return cu.MemFree(base) }, "freeing memory")
+		d.enqueue(func() error {
+			if err := cu.Synchronize(); err != nil { // what uses it was enqueued before
+				return err
+			}
+			return cu.MemFree(base)
+		}, "freeing memory")
 	}, p.base)
 	return &memory{p, t, p.base, n}, nil
 }

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "races.h"
 
@@ -17,7 +18,8 @@ constexpr uintptr_t alignment = 16;              // the widest access of a kerne
 constexpr unsigned char beside = 0xa5;           // what the first page holds before the allocation, and the last bytes behind it
 
 uintptr_t arena, arena_end, arena_next;
-std::map<uintptr_t, Allocation *> allocations;  // by first page
+std::map<uintptr_t, Allocation *> allocations;  // by first page; what was freed too, to name it
+std::set<Allocation *> living;
 uint64_t serial;
 
 bool reserve() {
@@ -46,6 +48,7 @@ Allocation *allocate(size_t bytes, int device, const void *owner, const char *na
 	std::memset(at(base + bytes), beside, pages + page_bytes - base - bytes);
 	auto *a = new Allocation{base, bytes, pages, page_bytes, device, owner, name, ++serial, false, nullptr};
 	allocations[pages] = a;
+	living.insert(a);
 	return a;
 }
 
@@ -55,6 +58,7 @@ void release(Allocation *a) {
 	if (a->cells) munmap(a->cells, cell_bytes(a));
 	a->cells = nullptr;
 	a->freed = true;
+	living.erase(a);
 }
 
 Allocation *nearest(uintptr_t address) {
@@ -85,14 +89,15 @@ bool in_arena(uintptr_t address) { return address >= arena && address < arena_en
 
 size_t used_bytes(int device) {
 	size_t used = 0;
-	for (const auto &[_, a] : allocations)
-		if (!a->freed && a->device == device) used += a->bytes;
+	for (const Allocation *a : living)
+		if (a->device == device) used += a->bytes;
 	return used;
 }
 
 void release_owned(const void *owner) {
-	for (const auto &[_, a] : allocations)
-		if (!a->freed && a->device >= 0 && a->owner == owner) release(a);
+	const std::set<Allocation *> all = living;
+	for (Allocation *a : all)
+		if (a->device >= 0 && a->owner == owner) release(a);
 }
 
 std::string describe(uintptr_t address) {
@@ -119,10 +124,8 @@ bool overwritten(std::string *what) {
 			}
 		return false;
 	};
-	for (const auto &[_, a] : allocations) {
-		if (a->freed) continue;
+	for (const Allocation *a : living)
 		if (changed(a->pages, a->base) || changed(a->base + a->bytes, a->pages + a->page_bytes)) return true;
-	}
 	return false;
 }
 
