@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <array>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -116,13 +117,17 @@ std::string describe(uintptr_t address) {
 }
 
 bool overwritten(std::string *what) {
+	static const auto untouched = [] {
+		std::array<unsigned char, page> bytes;
+		bytes.fill(beside);
+		return bytes;
+	}();
+	// Both are less than a page; every launch comes here.
 	const auto changed = [&](uintptr_t from, uintptr_t to) {
-		for (; from < to; from++)
-			if (*at(from) != beside) {
-				*what = describe(from);
-				return true;
-			}
-		return false;
+		if (std::memcmp(at(from), untouched.data(), to - from) == 0) return false;
+		while (*at(from) == beside) from++;
+		*what = describe(from);
+		return true;
 	};
 	for (const Allocation *a : living)
 		if (changed(a->pages, a->base) || changed(a->base + a->bytes, a->pages + a->page_bytes)) return true;
