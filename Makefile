@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate same-bits students results figure2 chaos figure1-check build proto proto-baseline bench bench-cluster bench-ols bench-go clean
+.PHONY: help demo test check simulate same-bits students results figure2 chaos figure1-check build build-gpu cuda test-gpu proto proto-baseline bench bench-cluster bench-ols bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
@@ -71,6 +71,17 @@ figure2: build ## the paper's Figures 2 and 3 in full; says what it costs first,
 
 build: ## build bin/dither, static
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/dither ./cmd/dither
+
+build-gpu: build ## build bin/dither-gpu beside it, which bin/dither starts for --kernels cuda (docs/gpu.md)
+	.ci/cuda headers
+	CGO_ENABLED=1 CGO_CFLAGS="-I$$PWD/.ci/bin/cuda/include" CGO_LDFLAGS="-L$$PWD/.ci/bin/cuda/stub" \
+	  go build -tags gpu -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/dither-gpu ./cmd/dither
+
+cuda: ## compile the CUDA kernels into trainer/kernel/cuda/kernels.fatbin, with nvcc from PyPI
+	.ci/cuda kernels
+
+test-gpu: build-gpu ## run the CUDA kernels' suite and a small run, on a GPU if there is one, else on a driver made of software
+	.ci/test-gpu
 
 proto: ## generate the Go code of proto/
 	.ci/tool buf && .ci/tool protoc-gen-go && .ci/tool protoc-gen-go-grpc

@@ -27,7 +27,7 @@ type benchFlags struct {
 func (f *benchFlags) define(s *pflag.FlagSet, steps int, what string) {
 	s.StringVar(&f.model, "model", "resnet20", "the network, for images of 3 x 32 x 32 and 10 classes")
 	s.IntVar(&f.threads, "threads", 0, "threads; 0: one for each processor")
-	s.StringVar(&f.kernels, "kernels", "auto", "kernel set: auto (the fastest here), generic, avx2 or avx512")
+	s.StringVar(&f.kernels, "kernels", "auto", kernelsHelp)
 	s.IntVar(&f.steps, "steps", steps, what)
 }
 

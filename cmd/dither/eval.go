@@ -66,7 +66,7 @@ func newEvalCommand(a *app) *cobra.Command {
 	s.IntVar(&limit, "limit", 0, "evaluate N images; 0: all")
 	s.IntVar(&norm, "gradient-norm", 0, "compute the gradient norm over the first N of these images too")
 	s.StringVar(&output, "output", "", "write logits, labels and squared_norm to this .safetensors file")
-	s.StringVar(&kernels, "kernels", "auto", "kernel set: auto (the fastest here), generic, avx2 or avx512")
+	s.StringVar(&kernels, "kernels", "auto", kernelsHelp)
 	s.IntVar(&threads, "threads", 0, "threads; 0: one for each processor")
 	perturb.define(s)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -96,8 +96,9 @@ func (e *execution) start(resumed bool) error {
 			return err
 		}
 	}
+	trainer := func(id string) []string { return append(worker(id), flag("share-gpu", flags.shareGPU)) }
 	for i := range trainers {
-		if err := e.crew.run(&role{name: fmt.Sprintf("trainer-%d", i), kind: "trainer", args: worker}); err != nil {
+		if err := e.crew.run(&role{name: fmt.Sprintf("trainer-%d", i), kind: "trainer", args: trainer}); err != nil {
 			return err
 		}
 	}

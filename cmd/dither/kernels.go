@@ -8,10 +8,22 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel/cpu"
 )
 
-// openKernels is the kernel set of that name with so many threads; 0: one for each processor.
+const kernelsHelp = "kernel set: auto (the fastest for this processor), generic, avx2, avx512, or cuda (NVIDIA GPUs)"
+
+const shareGPUHelp = "with --kernels cuda: several trainers may compute on one GPU; else that is refused"
+
+// openKernels is the kernel set of that name with so many threads; 0: one for each processor. cuda is on the first GPU.
 func openKernels(name string, threads int) (kernel.Set, error) {
+	return openKernelsOn(name, threads, 0)
+}
+
+// openKernelsOn is openKernels where cuda is on the GPU of that index.
+func openKernelsOn(name string, threads, device int) (kernel.Set, error) {
 	if threads < 0 {
 		return nil, badInputf("--threads %d: give a positive number, or 0 for one for each processor", threads)
+	}
+	if name == "cuda" {
+		return openCUDA(device)
 	}
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)

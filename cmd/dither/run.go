@@ -78,6 +78,9 @@ func (j *job) fresh(specFile string) error {
 	if err != nil {
 		return err
 	}
+	if err := j.flags.checkGPUs(); err != nil {
+		return err
+	}
 	d.warn(j.app)
 	teacher, teacherResult, err := j.teacher(d)
 	if err != nil {
@@ -124,6 +127,9 @@ func (j *job) resume(dir string, args []string) error {
 		return err
 	}
 	if err := j.flags.checkTrainers(j.folder.file.Spec.GetShards()); err != nil {
+		return err
+	}
+	if err := j.flags.checkGPUs(); err != nil {
 		return err
 	}
 	if j.folder.file.Options == nil {

@@ -27,6 +27,7 @@ type runFlags struct {
 	stopAfter, gradientNorm, threads, labelDepth         uint32
 	seed                                                 uint64
 	kernels                                              string
+	shareGPU                                             bool
 	cacheMiB                                             uint32
 	cacheFile                                            string // of `dither run`, which starts the teacher-logit service
 	trainers                                             string
@@ -76,7 +77,8 @@ func (f *runFlags) define(c *cobra.Command) {
 	s.Uint32Var(&f.threads, "threads", 0, "threads of a trainer; 0: the processors, divided among the trainers here")
 	s.DurationVar(&f.silence, "silence", 2*time.Second, "after which a trainer that says nothing is taken for lost")
 	s.DurationVar(&f.wait, "wait", 0, "how long to wait for trainers or a teacher that are missing before giving up; 0: for ever")
-	s.StringVar(&f.kernels, "kernels", "auto", "kernel set: auto (the fastest here), generic, avx2 or avx512")
+	s.StringVar(&f.kernels, "kernels", "auto", kernelsHelp)
+	s.BoolVar(&f.shareGPU, "share-gpu", false, shareGPUHelp)
 	s.StringVar(&f.out, "out", "", "the run's folder; default runs/DATASET-MODEL-TIME; must not exist")
 }
 

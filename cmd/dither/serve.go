@@ -38,6 +38,7 @@ type serveFlags struct {
 	data, kernels                      string
 	threads                            int
 	wait                               time.Duration
+	trains, shareGPU                   bool // of a trainer, which has a GPU to itself unless it may share
 }
 
 func (f *serveFlags) define(c *cobra.Command, worker bool) {
@@ -55,7 +56,7 @@ func (f *serveFlags) define(c *cobra.Command, worker bool) {
 	s.StringVar(&f.etcd, "etcd", "", "with --run, in place of --coordinator: HOST:PORT,... of the etcd that knows who leads")
 	s.StringVar(&f.run, "run", "", "with --etcd: the run's name there")
 	s.StringVar(&f.data, "data", "data", "folder that holds the data set")
-	s.StringVar(&f.kernels, "kernels", "auto", "kernel set: auto (the fastest here), generic, avx2 or avx512")
+	s.StringVar(&f.kernels, "kernels", "auto", kernelsHelp)
 	s.StringVar(&f.id, "id", "", "its name in the run; default: host, process and a number that is another at each start")
 	s.IntVar(&f.threads, "threads", 0, "threads; 0: one for each processor")
 	s.DurationVar(&f.wait, "wait", time.Minute, "how long to wait for the coordinator")
@@ -103,6 +104,7 @@ type worker struct {
 	members  *membership.Client
 	data     *dataloader.Set
 	kernels  kernel.Set
+	gpu      *os.File // the lock on the GPU of a trainer; nil: none
 }
 
 // worker makes the role ready; it needs the test images where it evaluates.
@@ -122,13 +124,26 @@ func (f *serveFlags) worker(ctx context.Context, test bool) (_ *worker, err erro
 	if w.data, err = f.open(w.run, test); err != nil {
 		return nil, err
 	}
-	w.kernels, err = openKernels(f.kernels, f.threads)
+	device := 0
+	if f.trains && f.kernels == "cuda" {
+		driver, err := askDriver()
+		if err != nil {
+			return nil, err
+		}
+		if device, w.gpu, err = claimGPU(driver, f.shareGPU); err != nil {
+			return nil, err
+		}
+	}
+	w.kernels, err = openKernelsOn(f.kernels, f.threads, device)
 	return w, err
 }
 
 func (w *worker) close() {
 	if w.kernels != nil {
 		w.kernels.Close()
+	}
+	if w.gpu != nil {
+		w.gpu.Close()
 	}
 	if w.listener != nil {
 		w.listener.Close()

@@ -58,11 +58,12 @@ func (m *etcdMembers) Lost() <-chan struct{} { return m.held().Lost() }
 func (m *etcdMembers) Leave(ctx context.Context) error { return m.held().Leave(ctx) }
 
 func newServeTrainerCommand(a *app) *cobra.Command {
-	s := &serveFlags{}
+	s := &serveFlags{trains: true}
 	cmd := &cobra.Command{Use: "trainer", Short: "Compute shards of a run", Args: noArgs,
 		Long:    "It may be started, stopped, killed and started again at any time: the others go on without it, and the run's parameters are the same. A SIGTERM lets it end its iteration and leave in order.",
 		Example: "  dither serve trainer --coordinator 10.0.0.1:7000 --listen 10.0.0.3:7002 --data data --threads 8"}
 	s.define(cmd, true)
+	cmd.Flags().BoolVar(&s.shareGPU, "share-gpu", false, shareGPUHelp)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := s.drain(cmd.Context())
 		defer cancel()

@@ -265,6 +265,9 @@ func (s *sweep) complete(beside string, spec *ditherv1.StudySpec) error {
 	if err := f.checkTrainers(base.Shards); err != nil {
 		return err
 	}
+	if err := f.checkGPUs(); err != nil {
+		return err
+	}
 	return s.besides(beside, base)
 }
 

@@ -84,3 +84,15 @@ func (f *runFlags) checkTrainers(shards uint32) (err error) {
 	f.crew, err = f.crew.within(shards)
 	return err
 }
+
+// checkGPUs wants a GPU for each trainer of this machine, unless they may share.
+func (f *runFlags) checkGPUs() error {
+	if f.kernels != "cuda" || f.shareGPU {
+		return nil
+	}
+	d, err := askDriver()
+	if n := len(d.Devices); err == nil && int(f.crew.children) > n {
+		err = badInputf("--kernels cuda: %d trainers and %d visible GPUs; say --trainers %d, or --share-gpu", f.crew.children, n, n)
+	}
+	return err
+}

@@ -1,0 +1,108 @@
+//go:build gpu
+
+package cuda
+
+import (
+	_ "embed"
+	"fmt"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+)
+
+// image is src/*.cu compiled for sm_80 and sm_90a, with PTX for what is newer ("make cuda").
+//
+//go:embed kernels.fatbin
+var image string
+
+// Arithmetic names the bits of the set: those of package cpu's.
+const Arithmetic = "cpu/2"
+
+// Options of the set.
+type Options struct {
+	Device int // the GPU, counted from 0 as the driver does
+}
+
+type set struct{ device *device }
+
+// New gives the set on a GPU. An error says what there is, and wraps kernel.ErrUnsupported where that is no such GPU. Close gives it back.
+func New(o Options) (kernel.Set, error) {
+	d, err := openDevice(o.Device)
+	if err != nil {
+		return nil, err
+	}
+	return &set{d}, nil
+}
+
+func (*set) Name() string          { return "cuda" }
+func (*set) Arithmetic() string    { return Arithmetic }
+func (*set) Traits() kernel.Traits { return kernel.Traits{Block: 1} }
+func (s *set) Close()              { s.device.close() }
+
+func (s *set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
+	m, err := s.device.alloc(t, n)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// NewStream implements kernel.Set. If the device has none to give, the stream's Sync says so.
+func (s *set) NewStream() kernel.Stream { return s.device.newStream() }
+
+func (s *set) Prepare(op kernel.Op) (kernel.Kernel, error) {
+	if err := op.CheckFor(s.Traits()); err != nil {
+		return nil, err
+	}
+	plan, ok := plans[op.Kind]
+	if !ok {
+		return nil, fmt.Errorf("%v: %w", op, kernel.ErrUnsupported)
+	}
+	k := &prepared{Op: op, args: op.Args(), device: s.device}
+	plan(k)
+	if err := k.finish(); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// plans lay out the launches of a kernel.
+var plans = map[kernel.Kind]func(*prepared){
+	kernel.View:             planView,
+	kernel.ConvForward:      planConvForward,
+	kernel.ConvDataGrad:     planConvDataGrad,
+	kernel.ConvWeightGrad:   planConvWeightGrad,
+	kernel.ConvSquares:      planConvSquares,
+	kernel.NormStats:        planNormStats,
+	kernel.NormSums:         planNormSums,
+	kernel.NormFinish:       planNormFinish,
+	kernel.NormForward:      planNormForward,
+	kernel.NormGradSums:     planNormGradSums,
+	kernel.NormDataGrad:     planNormDataGrad,
+	kernel.NormEvalDataGrad: planNormEvalDataGrad,
+	kernel.NormSquares:      planNormSquares,
+	kernel.ReLU:             planReLU,
+	kernel.ReLUGrad:         planReLUGrad,
+	kernel.Add:              planAdd,
+	kernel.ShortcutForward:  planShortcutForward,
+	kernel.ShortcutGrad:     planShortcutGrad,
+	kernel.PoolForward:      planPoolForward,
+	kernel.PoolGrad:         planPoolGrad,
+	kernel.Flatten:          planCopy,
+	kernel.Unflatten:        planCopy,
+	kernel.LinearForward:    planLinearForward,
+	kernel.LinearDataGrad:   planLinearDataGrad,
+	kernel.LinearWeightGrad: planLinearWeightGrad,
+	kernel.LinearBiasGrad:   planLinearBiasGrad,
+	kernel.LinearSquares:    planLinearSquares,
+	kernel.QuadraticForward: planQuadraticForward,
+	kernel.QuadraticGrad:    planQuadraticGrad,
+	kernel.KDForward:        planKDForward,
+	kernel.KDGrad:           planKDGrad,
+	kernel.CEForward:        planCEForward,
+	kernel.CEGrad:           planCEGrad,
+	kernel.Correct:          planCorrect,
+	kernel.OneHot:           planOneHot,
+	kernel.Zero:             planZero,
+	kernel.SGD:              planSGD,
+	kernel.RunningAverage:   planRunningAverage,
+}

@@ -1,0 +1,198 @@
+//go:build gpu
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"gorgonia.org/cu"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+)
+
+// device is a GPU with a context of its own and the kernels loaded. Everything that is asked of the driver is asked by one goroutine (see run), from the queue.
+type device struct {
+	number int
+	name   string
+	queue  chan task
+	closed chan struct{} // by close
+	ended  chan struct{} // by the owner
+	once   sync.Once
+
+	// The owner's.
+	module    cu.Module
+	functions map[string]*function
+	err       error // the first that went wrong where nobody waited for it: from then on nothing is launched, and every Sync says so
+	last      *prepared
+	spare     [][]byte // pinned memory that no stream needs now
+}
+
+// task is a launch, or any other call. A launch is passed by value, so that it does not allocate.
+type task struct {
+	kernel *prepared
+	stream *stream
+	args   [mostArgs]cu.DevicePtr
+
+	call  func() error
+	what  string     // that call does, if nobody waits for it
+	reply chan error // of who waits
+}
+
+// ahead is how many tasks may wait for the driver.
+const ahead = 256
+
+func openDevice(number int) (*device, error) {
+	d := &device{number: number, queue: make(chan task, ahead), closed: make(chan struct{}), ended: make(chan struct{}), functions: map[string]*function{}}
+	ready := make(chan error)
+	go d.run(ready)
+	if err := <-ready; err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *device) String() string { return fmt.Sprintf("GPU %d (%s)", d.number, d.name) }
+
+// run is the life of the goroutine that owns the context: current on one thread, which does nothing else.
+func (d *device) run(ready chan<- error) {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	context, err := d.open()
+	ready <- err
+	if err != nil {
+		return
+	}
+	for {
+		select {
+		case t := <-d.queue:
+			d.do(&t)
+		case <-d.closed:
+			for len(d.queue) > 0 {
+				t := <-d.queue
+				d.do(&t)
+			}
+			_ = context.Destroy() // and with it all that was allocated
+			close(d.ended)
+			return
+		}
+	}
+}
+
+func (d *device) do(t *task) {
+	switch {
+	case t.kernel != nil:
+		d.last = t.kernel
+		if d.err == nil {
+			d.fail(t.kernel.launch(t.stream, &t.args), t.kernel.String())
+		}
+	case t.reply != nil:
+		t.reply <- t.call()
+	case d.err == nil:
+		d.fail(t.call(), t.what)
+	}
+}
+
+// fail keeps the first error.
+func (d *device) fail(err error, what string) {
+	if err != nil && d.err == nil {
+		d.err = fmt.Errorf("%v: %s: %w", d, what, err)
+	}
+}
+
+// open makes the context and loads the kernels.
+func (d *device) open() (context cu.CUContext, err error) {
+	count, err := cu.NumDevices()
+	if err != nil {
+		return context, fmt.Errorf("counting the GPUs: %w", err)
+	}
+	if d.number < 0 || d.number >= count {
+		return context, fmt.Errorf("there is no GPU %d; there are %d, counted from 0: %w", d.number, count, kernel.ErrUnsupported)
+	}
+	gpu, err := cu.GetDevice(d.number)
+	if err == nil {
+		d.name, err = gpu.Name()
+	}
+	if err != nil {
+		return context, fmt.Errorf("GPU %d: %w", d.number, err)
+	}
+	major, minor, err := gpu.ComputeCapability()
+	if err != nil {
+		return context, fmt.Errorf("%v: asking for its compute capability: %w", d, err)
+	}
+	if major < 8 {
+		return context, fmt.Errorf("%v is of compute capability %d.%d; the kernels need 8.0 or later: %w", d, major, minor, kernel.ErrUnsupported)
+	}
+	if context, err = gpu.MakeContext(cu.SchedAuto); err != nil {
+		return context, fmt.Errorf("%v: making a context: %w", d, err)
+	}
+	if d.module, err = cu.LoadData(image); err != nil {
+		_ = context.Destroy()
+		return context, fmt.Errorf("%v: loading the kernels: %w", d, err)
+	}
+	return context, nil
+}
+
+// call has the owner call f, and waits for it.
+func (d *device) call(f func() error) error {
+	reply := make(chan error, 1)
+	d.put(task{call: f, reply: reply})
+	select {
+	case err := <-reply:
+		return err
+	case <-d.ended:
+		return errors.New("the kernel set is closed")
+	}
+}
+
+// enqueue has the owner call f some time, after all that was enqueued before.
+func (d *device) enqueue(f func() error, what string) {
+	d.put(task{call: f, what: what})
+}
+
+// put does nothing once the set is closed.
+func (d *device) put(t task) {
+	select {
+	case d.queue <- t:
+	case <-d.closed:
+	}
+}
+
+// close returns when all is given back.
+func (d *device) close() {
+	d.once.Do(func() { close(d.closed) })
+	<-d.ended
+}
+
+// function is a kernel of src.
+type function struct {
+	cu.Function
+	name     string
+	launches int
+}
+
+// function finds it by its name, for the owner.
+func (d *device) function(name string) (*function, error) {
+	if f, ok := d.functions[name]; ok {
+		return f, nil
+	}
+	f, err := d.module.Function(name)
+	if err != nil {
+		return nil, fmt.Errorf("%v: finding the kernel %s: %w", d, name, err)
+	}
+	d.functions[name] = &function{Function: f, name: name}
+	return d.functions[name], nil
+}
+
+// launched is how often each kernel of src was launched.
+func (d *device) launched() (map[string]int, error) {
+	counts := map[string]int{}
+	err := d.call(func() error {
+		for name, f := range d.functions {
+			counts[name] = f.launches
+		}
+		return nil
+	})
+	return counts, err
+}

@@ -1,0 +1,96 @@
+//go:build gpu
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"gorgonia.org/cu"
+
+	"github.com/dither-ml/dither/trainer/kernel"
+)
+
+// memory is some elements of a piece of the device's memory.
+type memory struct {
+	*piece // keeps it allocated
+	kind   kernel.Type
+	at     cu.DevicePtr
+	n      int
+}
+
+// piece is what was allocated at once. It is freed when no memory of it is left.
+type piece struct {
+	device *device
+	base   cu.DevicePtr
+}
+
+// most is the elements above which a request is a mistake.
+const most = 1 << 40
+
+// sizes are the bytes of an element.
+var sizes = [...]int{kernel.Real: 4, kernel.Byte: 1, kernel.Int: 4}
+
+func (d *device) alloc(t kernel.Type, n int) (*memory, error) {
+	if int(t) >= len(sizes) || n < 0 || n > most {
+		return nil, fmt.Errorf("allocating %d elements of type %d: no memory has so many", n, t)
+	}
+	p, bytes := &piece{device: d}, int64(max(n*sizes[t], 1))
+	err := d.call(func() (err error) {
+		if p.base, err = cu.MemAlloc(bytes); err != nil {
+			return d.full(bytes, err)
+		}
+		if err := cu.MemsetD8(p.base, 0, bytes); err != nil {
+			return err
+		}
+		return cu.Synchronize() // no stream waits for it
+	})
+	if err != nil {
+		return nil, err
+	}
+	runtime.AddCleanup(p, func(base cu.DevicePtr) {
+		d.enqueue(func() error {
+			if err := cu.Synchronize(); err != nil { // what uses it was enqueued before
+				return err
+			}
+			return cu.MemFree(base)
+		}, "freeing memory")
+	}, p.base)
+	return &memory{p, t, p.base, n}, nil
+}
+
+// full says what was asked for and what is free.
+func (d *device) full(bytes int64, err error) error {
+	if !errors.Is(err, cu.OutOfMemory) {
+		return fmt.Errorf("%v: allocating %d bytes: %w", d, bytes, err)
+	}
+	free, total, err2 := cu.MemInfo()
+	if err2 != nil {
+		return fmt.Errorf("%v: allocating %d bytes: %w", d, bytes, err)
+	}
+	return fmt.Errorf("%v: allocating %d bytes: %d bytes of %d are free; use a smaller batch or fewer images at a time: %w", d, bytes, free, total, err)
+}
+
+// Type implements kernel.Memory.
+func (m *memory) Type() kernel.Type { return m.kind }
+
+// Len implements kernel.Memory.
+func (m *memory) Len() int { return m.n }
+
+// Slice implements kernel.Memory.
+func (m *memory) Slice(from, to int) kernel.Memory {
+	if from < 0 || to < from || to > m.n {
+		panic(fmt.Sprintf("kernel: elements [%d, %d) of %d", from, to, m.n))
+	}
+	return &memory{m.piece, m.kind, m.at + cu.DevicePtr(from*sizes[m.kind]), to - from}
+}
+
+// own is a memory of the device; any other is a broken invariant.
+func (d *device) own(m kernel.Memory) *memory {
+	own, ok := m.(*memory)
+	if !ok || own.device != d {
+		panic(fmt.Sprintf("kernel: %T is another set's memory", m))
+	}
+	return own
+}

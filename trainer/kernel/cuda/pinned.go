@@ -1,0 +1,22 @@
+//go:build gpu
+
+package cuda
+
+// #include <cuda.h>
+import "C"
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// pinned gives host memory that the device copies to and from by itself, which gorgonia.org/cu does not. It lives as long as the context.
+func pinned(bytes int) ([]byte, error) {
+	var p unsafe.Pointer
+	if code := C.cuMemAllocHost(&p, C.size_t(bytes)); code != C.CUDA_SUCCESS {
+		var name *C.char
+		C.cuGetErrorName(code, &name)
+		return nil, fmt.Errorf("allocating %d bytes of pinned memory: %s", bytes, C.GoString(name))
+	}
+	return unsafe.Slice((*byte)(p), bytes), nil
+}

@@ -1,0 +1,67 @@
+// Running a kernel over a grid.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "twin.h"
+
+namespace softcuda {
+
+enum class Outcome { done, bad_address, failed };
+
+// What the environment variable SOFTCUDA_CHECK asks for: a list, with commas, of these words.
+struct Checks {
+	bool races;  // "1": kernels built to report their accesses, held to have a barrier between what conflicts
+	bool order;  // "order": blocks and threads run from the last to the first
+	bool late;   // "late": what is enqueued runs when something waits for it, not at once
+};
+const Checks &checks();
+
+struct Thread {
+	enum State : uint8_t { fresh, running, at_barrier, at_warp, ready, ended } state;
+	struct Fibre *fibre;
+	uint3 place;
+	const char *file;
+	int line;
+	// Of a warp's exchange:
+	uint32_t mask;
+	uint64_t value;
+	int lane;  // the one to read from
+};
+
+// The launch that is going on.
+struct Launch {
+	const Kernel *kernel;
+	void **params;
+	uint64_t serial;
+	uint64_t block;   // index in the grid
+	uint32_t epoch;   // barriers passed by the block
+	uint32_t warp_epoch[32];
+	int threads;      // of a block
+	int taken;        // threads that have begun
+	int now;          // the thread that runs
+	Thread thread[1024];
+	Outcome outcome;
+	size_t shared_bytes;
+};
+extern Launch launch;
+extern bool launching;
+
+Outcome run_grid(const Kernel &kernel, uint3 grid, uint3 block, size_t dynamic_shared, void **params);
+// Says why the launch fails, naming the thread that runs; nothing of it goes on then.
+void fail(Outcome outcome, const std::string &why);
+// The same from within a kernel, which it leaves.
+[[noreturn]] void abandon(Outcome outcome, const std::string &why);
+// "kernel k, block (0,0,0), thread (1,0,0)"
+std::string here();
+std::string name_thread(int thread);
+// Leaves the running thread until it is ready again.
+void wait(Thread::State state);
+
+void catch_faults();
+const Kernel *find_kernel(const char *name);
+// Loads the kernels that lie beside this library, once; an error in words, or empty.
+std::string load_kernels();
+
+}  // namespace softcuda

@@ -1,0 +1,110 @@
+// Finds two threads of one launch that touch the same memory, one of them writing, with nothing between that orders them. Threads of
+// one block are ordered by its barriers, lanes of one warp by __syncwarp too, and threads of two blocks by nothing. A GPU would give one
+// result or another; the order in which softcuda runs threads would always give the same.
+//
+// For each word (4 bytes) the last write and two reads by different threads are kept: if any read conflicts with a later write, then one of
+// the two does, unless the same words' bytes are read separately by three threads or more.
+#include "races.h"
+
+#include <sys/mman.h>
+
+#include "launch.h"
+#include "memory.h"
+
+namespace softcuda {
+
+struct Access {
+	uint64_t block;
+	uint32_t epoch;
+	uint16_t thread, warp_epoch;
+	uint8_t bytes;  // of the word, a bit each; 0: there is no such access
+};
+
+struct Cell {
+	uint64_t serial;  // of the launch that the rest is of
+	Access write, read[2];
+};
+
+namespace {
+
+bool ordered(const Access &a, const Access &b) {
+	if (!(a.bytes & b.bytes)) return true;
+	if (a.block != b.block) return false;
+	if (a.thread == b.thread || a.epoch != b.epoch) return true;
+	return a.thread / 32 == b.thread / 32 && a.warp_epoch != b.warp_epoch;
+}
+
+std::string name_access(const Access &a, const Access &now) {
+	return name_thread(a.thread) + (a.block == now.block ? "" : " of another block");
+}
+
+[[noreturn]] void race(const Access &before, const char *did, const Access &now, const char *does, uintptr_t address) {
+	const char *missing = before.block == now.block ? ", and no barrier lies between" : ", and nothing orders two blocks";
+	abandon(Outcome::failed, std::string("data race: ") + does + " " + describe(address) + ", which " + name_access(before, now) + " " + did + missing);
+}
+
+void keep_read(Cell &cell, const Access &now) {
+	for (Access &r : cell.read) {
+		// What a barrier has ended can conflict with nothing in this block, and a later read of the same thread stands for it.
+		const bool replaced = r.bytes == 0 || (r.block == now.block && (r.epoch != now.epoch || r.thread == now.thread));
+		if (replaced) {
+			const bool same = r.bytes && r.thread == now.thread && r.epoch == now.epoch;
+			const uint8_t bytes = same ? r.bytes | now.bytes : now.bytes;
+			r = now;
+			r.bytes = bytes;
+			return;
+		}
+	}
+	cell.read[1] = now;
+}
+
+void touch_word(Cell &cell, const Access &now, bool writes, uintptr_t address) {
+	if (cell.serial != launch.serial) {
+		cell = Cell{};
+		cell.serial = launch.serial;
+	}
+	if (!ordered(cell.write, now)) race(cell.write, "wrote", now, writes ? "writes" : "reads", address);
+	if (!writes) return keep_read(cell, now);
+	for (const Access &r : cell.read)
+		if (!ordered(r, now)) race(r, "read", now, "writes", address);
+	const bool more = cell.write.bytes && cell.write.block == now.block && cell.write.thread == now.thread && cell.write.epoch == now.epoch;
+	const uint8_t bytes = more ? cell.write.bytes | now.bytes : now.bytes;
+	cell.write = now;
+	cell.write.bytes = bytes;
+}
+
+Cell *cells_of(Allocation *a) {
+	if (!a->cells) {
+		void *cells = mmap(nullptr, cell_bytes(a), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (cells == MAP_FAILED) abandon(Outcome::failed, "no memory to check " + describe(a->base));
+		a->cells = static_cast<Cell *>(cells);
+	}
+	return a->cells;
+}
+
+}  // namespace
+
+size_t cell_bytes(const Allocation *a) { return (a->bytes + 3) / 4 * sizeof(Cell); }
+
+void touch(uintptr_t address, size_t bytes, bool writes) {
+	if (!launching || !in_arena(address)) return;
+	static Allocation *last;
+	if (!last || last->freed || address < last->base || address - last->base >= last->bytes) last = nearest(address);
+	Allocation *a = last;
+	if (a->freed || address < a->base || address - a->base + bytes > a->bytes) abandon(Outcome::bad_address, (writes ? "writes " : "reads ") + describe(address));
+	Access now{launch.block, launch.epoch, static_cast<uint16_t>(launch.now), static_cast<uint16_t>(launch.warp_epoch[launch.now / 32]), 0};
+	// A shared array belongs to one block at a time, so that two blocks never meet in it.
+	if (a->device < 0) now.block = block_serial;
+	Cell *cells = cells_of(a);
+	const uintptr_t offset = address - a->base;
+	for (uintptr_t word = offset / 4; word * 4 < offset + bytes; word++) {
+		now.bytes = 0;
+		for (uintptr_t b = 0; b < 4; b++)
+			if (word * 4 + b >= offset && word * 4 + b < offset + bytes) now.bytes |= 1 << b;
+		Cell &cell = cells[word];
+		if (a->device < 0 && cell.write.block != block_serial && cell.read[0].block != block_serial) cell = Cell{};
+		touch_word(cell, now, writes, address);
+	}
+}
+
+}  // namespace softcuda

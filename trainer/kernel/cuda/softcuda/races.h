@@ -1,0 +1,15 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace softcuda {
+
+struct Allocation;
+
+// A kernel built for checking touches memory.
+void touch(uintptr_t address, size_t bytes, bool writes);
+// Bytes of an allocation's cells.
+size_t cell_bytes(const Allocation *a);
+
+}  // namespace softcuda

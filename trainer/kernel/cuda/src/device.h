@@ -1,0 +1,33 @@
+// What a kernel is written in: CUDA C++ with the few words below, so that one source is compiled by nvcc for a GPU and by g++
+// for softcuda (../softcuda), where a thread of a block is a function call.
+//
+//   KERNEL(name, (const float *x, float *y, int n)) { ... }    parameters: device pointers, ints, floats; no structs
+//   KERNEL_BOUNDS(name, threads, (...)) { ... }                at most so many threads a block, for the register allocator
+//   SHARED(float, tile, 256);                                  a block's array, uninitialised; 48 KiB a kernel in all
+//   SHARED_DYNAMIC(float, tiles);                              the one array whose bytes the launch gives
+//   DEVICE float square(float x) { ... }                       a function that kernels call
+//   BARRIER();                                                 __syncthreads(), every thread of the block
+//   DEVICE_TABLE float weights[4] = {...};                     constants
+//
+// Arithmetic is explicit, so that both compilers give the same bits: a fused multiply-add is __fmaf_rn, and a * b + c is two
+// roundings (nvcc -fmad=false -prec-div=true -prec-sqrt=true -ftz=false, g++ -ffp-contract=off -mfma). A table of expf, logf
+// and the like differs between libraries: kernels have their own polynomials.
+#pragma once
+
+#ifdef SOFTCUDA
+
+#include "../softcuda/twin.h"
+
+#else
+
+#define KERNEL(name, parameters) extern "C" __global__ void name parameters
+#define KERNEL_BOUNDS(name, threads, parameters) extern "C" __global__ void __launch_bounds__(threads) name parameters
+#define SHARED(type, name, n) __shared__ type name[n]
+#define SHARED_DYNAMIC(type, name)                                        \
+	extern __shared__ __align__(16) unsigned char dynamic_shared_bytes[]; \
+	type *const name = reinterpret_cast<type *>(dynamic_shared_bytes)
+#define DEVICE static __device__ __forceinline__
+#define DEVICE_TABLE static __constant__ const
+#define BARRIER() __syncthreads()
+
+#endif
