@@ -80,7 +80,7 @@ build-gpu: build ## build bin/dither-gpu beside it, which bin/dither starts for 
 cuda: ## compile the CUDA kernels into trainer/kernel/cuda/kernels.fatbin, with nvcc from PyPI
 	.ci/cuda kernels
 
-test-gpu: build-gpu ## run the CUDA kernels' suite and a small run, on a GPU if there is one, else on a driver made of software
+test-gpu: ## run the CUDA kernels' suite and a small run, on a GPU if there is one, else on a driver made of software
 	.ci/test-gpu
 
 proto: ## generate the Go code of proto/
