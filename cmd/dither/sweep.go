@@ -24,8 +24,8 @@ func newSweepCommand(a *app) *cobra.Command {
 		Short: "Train students over noise scales, batch sizes and seeds, by the paper's protocol",
 		Long: "sweep trains every setting with every seed: on 1 - validation of the training images, to be judged on the rest, and again on all of them, to be tested once. It says what\n" +
 			"that costs before it starts. A run that is finished is never done again: the same command, or --resume, goes on where a study was, however it was interrupted.",
-		Example: "  dither sweep --dataset digits --model mlp --lr 0.01 --epochs 10 --noise 'gaussian:sigma2=0.5,1,2' --seeds 3 --out runs/scales\n" +
-			"  dither sweep --dataset cifar10 --data data --model resnet20 --teacher resnet20.th --init teacher --lr 0.01 --epochs 6 --out runs/scales --dry-run\n" +
+		Example: "  dither sweep --dataset digits --model mlp --lr 0.001 --epochs 10 --noise 'gaussian:sigma2=0.5,1,2' --seeds 3 --out runs/scales\n" +
+			"  dither sweep --dataset cifar10 --data data --model resnet20 --teacher resnet20.th --init teacher --lr 0.001 --epochs 6 --out runs/scales --dry-run\n" +
 			"  dither sweep --dataset cifar10 --data data --teacher resnet20.th --design batches --batch 32,64,128 --lr-rule linear --noise 'gaussian:sigma2=1' --out runs/batches\n" +
 			"  dither sweep --resume runs/scales --data data --parallel 2",
 		Args: func(cmd *cobra.Command, args []string) error {
