@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/dither-ml/dither/coordinator/study"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer"
@@ -13,7 +15,6 @@ import (
 	"github.com/dither-ml/dither/trainer/evaluation"
 	"github.com/dither-ml/dither/trainer/kernel"
 	"github.com/dither-ml/dither/trainer/program"
-	"google.golang.org/protobuf/proto"
 )
 
 // startSeconds is what a run takes to start and to end: processes, an etcd, the data.
