@@ -50,8 +50,12 @@ func (o Op) Args() []Arg {
 	}
 	group := func(name string, part int) Arg { return parts(name, Out, part, o.GroupStride) }
 
+	numbers := Real // what activations are made of
+	if o.Half {
+		numbers = Half
+	}
 	activation := func(name string, access Access, images, channels, pixels int) Arg {
-		a := flat(name, Real, access, images*o.Padded(channels)*pixels)
+		a := flat(name, numbers, access, images*o.Padded(channels)*pixels)
 		a.Channels, a.Pixels = channels, pixels
 		return a
 	}
@@ -63,16 +67,20 @@ func (o Op) Args() []Arg {
 	wide := func(name string, access Access, images int) Arg {
 		return activation(name, access, images, o.K, o.OutH()*o.OutW())
 	}
-	weights := o.K * o.C * o.R * o.R
+	weights := o.K * o.C * o.R * o.R // and so are their gradients, packed or not
+	filters := in("w", weights)
+	if o.Half {
+		filters = flat("w", Half, In, o.R*o.R*o.Padded(o.K)*o.Padded(o.C))
+	}
 	f := fused{o, in, parts}
 	switch o.Kind {
 	case View:
 		return []Arg{flat("pixels", Byte, In, m*c*plane), flat("geometry", Int, In, 3*m), in("mean", c), in("std", c), narrow("x", Out, m)}
 	case ConvForward:
-		args := append(f.input(o.Before, narrow("x", In, m), o.BeforeStride), in("w", weights))
+		args := append(f.input(o.Before, narrow("x", In, m), o.BeforeStride), filters)
 		return f.after(args, wide("y", Out, m), m)
 	case ConvDataGrad:
-		args := append(f.gradient(wide("dy", In, m)), in("w", weights))
+		args := append(f.gradient(wide("dy", In, m)), filters)
 		args = f.after(args, narrow("dx", Out, m), before)
 		if o.Beside == WeightGrad {
 			inputs := slices.IndexFunc(args, func(a Arg) bool { return a.Access != In })
@@ -139,6 +147,8 @@ func (o Op) Args() []Arg {
 		return []Arg{in("f", m*o.K), flat("labels", Int, In, m), out("df", m*o.K)}
 	case Correct:
 		return []Arg{in("f", m*o.K), flat("labels", Int, In, m), group("correct", 1)}
+	case Gather:
+		return []Arg{in("x", c), flat("index", Int, In, o.K), flat("y", numbers, Out, o.K)}
 	case OneHot:
 		return []Arg{out("df", m*o.K)}
 	case Zero:

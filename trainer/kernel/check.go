@@ -20,7 +20,7 @@ func (o Op) Check() error {
 	return nil
 }
 
-// CheckFor is Check by a set of these traits, whose fusions and Block the op must have. Kinds that know no channels may lie in blocks of 1 anywhere.
+// CheckFor is Check by a set of these traits, whose fusions, Block and precision the op must have. Kinds that know no channels may lie in blocks of 1 anywhere.
 func (o Op) CheckFor(t Traits) error {
 	if err := o.Check(); err != nil {
 		return err
@@ -29,7 +29,16 @@ func (o Op) CheckFor(t Traits) error {
 		return fmt.Errorf("%v: it fuses nothing: %w", o, ErrUnsupported)
 	}
 	block := max(o.Block, 1)
-	if block != t.Block && o.activations() && !(block == 1 && o.elementwise()) {
+	if o.Half && !t.Half {
+		return fmt.Errorf("%v: it computes in float32: %w", o, ErrUnsupported)
+	}
+	if !o.activations() || block == 1 && o.elementwise() && !o.Half {
+		return nil
+	}
+	if o.Half != t.Half {
+		return fmt.Errorf("%v: its activations are bfloat16: %w", o, ErrUnsupported)
+	}
+	if block != t.Block {
 		return fmt.Errorf("%v: activations in blocks of %d channels, not of %d: %w", o, block, t.Block, ErrUnsupported)
 	}
 	return nil
@@ -64,6 +73,9 @@ func (o Op) flaw() string {
 	}
 	if o.Block > 1 && !o.activations() {
 		return "a Block, but it has no activations"
+	}
+	if o.Half && !o.activations() && o.Kind != Gather {
+		return "Half, but it has no activations"
 	}
 	return ""
 }
@@ -126,6 +138,10 @@ func (o Op) shapeFlaw() string {
 	switch o.Kind {
 	case QuadraticForward, QuadraticGrad, KDForward, KDGrad, CEForward, CEGrad, Correct, OneHot, LinearBiasGrad:
 		logits = true
+	case Gather:
+		if o.K < 1 || o.Groups != 1 || o.N != 1 || o.H != 1 || o.W != 1 {
+			return "K must be at least 1, and Groups, N, H and W 1"
+		}
 	}
 	switch {
 	case o.Groups < 1 || images && o.N < 1:

@@ -10,6 +10,9 @@
 // (Traits). The channels of the last block beyond C are zeros (an infinity or a NaN may leave NaN there), and kernels both rely on that and keep it so. A Block of 1
 // is plain [images][C][H][W]. What only goes from number to number (ReLU, ReLUGrad, Add, Zero) may be launched in a Block of 1 on every set.
 //
+// Precision. A set of half precision (Traits.Half) has its activations in bfloat16 (Op.Half): each is rounded to the nearest, ties to even, where it is stored, and nowhere else. All else is Real: weights, statistics, sums, gradients of
+// parameters, losses. A convolution takes its weights packed, [R*R][K][C] in whole blocks of channels, zeros beyond the last, in bfloat16 (Op.Packing, Gather), and adds up its products as Real.
+//
 // Fusion. A convolution can do what stands before it in the network as it reads, and what stands behind it as it writes (Op.Before, Op.After), and a data gradient can make the weight gradient in the same sweep (Op.Beside), where the set's
 // Traits say so. It gives the very bits of the kinds that it stands for, one after the other: fusion is no part of the arithmetic.
 package kernel
@@ -28,8 +31,12 @@ type Type uint8
 const (
 	Real Type = iota // float32; float64 in the reference set
 	Byte             // uint8 pixels
-	Int              // int32 labels and geometry
+	Int              // int32 labels, geometry and indexes
+	Half             // bfloat16, of sets with Traits.Half alone; the host's side of it is float32 or float64
 )
+
+// Size is an element's bytes; a Real counts as float32.
+func (t Type) Size() int { return [...]int{Real: 4, Byte: 1, Int: 4, Half: 2}[t] }
 
 // Memory is a piece of a set's memory, counted in elements. It belongs to the set that allocated it; another set's is a broken invariant and panics.
 type Memory interface {
@@ -45,7 +52,7 @@ type Set interface {
 	Name() string
 	// Arithmetic is what fixes the bits, versioned: "cpu/2".
 	Arithmetic() string
-	// Alloc gives n zeroed elements, aligned to 64 bytes. An error says what was asked for and what is free.
+	// Alloc gives n zeroed elements, aligned to 64 bytes. An error says what was asked for and what is free. What launches take of Half is aligned to 16 elements, a workspace to 64 bytes, all else to its elements.
 	Alloc(t Type, n int) (Memory, error)
 	// Traits say how the set wants its ops.
 	Traits() Traits
@@ -60,6 +67,7 @@ type Set interface {
 // Traits say how a set wants its ops.
 type Traits struct {
 	Block int  // channels that lie side by side in an activation
+	Half  bool // its activations are Half
 	Fuses bool // it takes Op.Input, Before and After, every one, on any shape
 }
 
@@ -73,7 +81,7 @@ type Kernel interface {
 
 // Stream is an ordered queue: what is enqueued later sees what was enqueued earlier. One goroutine uses a stream at a time.
 type Stream interface {
-	// Write enqueues a copy from the host into dst: []float32 or []float64 into Real, []uint8 into Byte, []int32 into Int; len(src) == dst.Len(). src may be reused after the next Sync.
+	// Write enqueues a copy from the host into dst: []float32 or []float64 into Real or, rounded, Half, []uint8 into Byte, []int32 into Int; len(src) == dst.Len(). src may be reused after the next Sync.
 	Write(dst Memory, src any)
 	// Read enqueues a copy from src to the host: the same pairs of types. dst is filled after the next Sync.
 	Read(dst any, src Memory)
@@ -170,6 +178,9 @@ const (
 	// Correct: f, labels -> correct [1] per group: images whose first greatest logit is the label's; a NaN logit makes the image wrong.
 	Correct
 
+	// Gather: x [C], index Int [K] -> y [K]: y_i = x[index_i], or 0 where index_i < 0. y is Half if Op.Half.
+	Gather
+
 	// OneHot: -> df [M][K]: 1 at class i mod K of row i, 0 elsewhere. K divides N.
 	OneHot
 	// Zero: -> y = 0, Op.Len() elements.
@@ -192,6 +203,7 @@ type Op struct {
 	Stride       int    // of a convolution or a shortcut
 	Pad          int    // of a View
 	Block        int    // channels side by side in an activation; 0: 1
+	Half         bool   // activations and packed weights are Half, as is what a Gather gives
 	Repeat       int    // gradients of an image, side by side; 0: 1
 	GroupStride  int    // see Kind
 	RecordStride int    // elements between the groups' parts of a NormStats or NormFinish record; 0: dense
@@ -268,6 +280,23 @@ func (o Op) Padded(c int) int {
 	return (c + b - 1) / b * b
 }
 
+// Packing is, for each element of a convolution's packed weights [R*R][K][C], in whole blocks of channels, which of w [K][C][R][R] it is; -1: none, it is 0.
+func (o Op) Packing() []int32 {
+	index := make([]int32, 0, o.R*o.R*o.Padded(o.K)*o.Padded(o.C))
+	for tap := range o.R * o.R {
+		for k := range o.Padded(o.K) {
+			for c := range o.Padded(o.C) {
+				from := (k*o.C+c)*o.R*o.R + tap
+				if k >= o.K || c >= o.C {
+					from = -1
+				}
+				index = append(index, int32(from))
+			}
+		}
+	}
+	return index
+}
+
 // Repeats is the gradients of an image.
 func (o Op) Repeats() int { return max(o.Repeat, 1) }
 
@@ -308,7 +337,7 @@ var kindNames = [...]string{"none", "View", "ConvForward", "ConvDataGrad", "Conv
 	"NormStats", "NormSums", "NormFinish", "NormForward", "NormGradSums", "NormDataGrad", "NormEvalDataGrad", "NormSquares",
 	"ReLU", "ReLUGrad", "Add", "ShortcutForward", "ShortcutGrad", "PoolForward", "PoolGrad", "Flatten", "Unflatten",
 	"LinearForward", "LinearDataGrad", "LinearWeightGrad", "LinearBiasGrad", "LinearSquares",
-	"QuadraticForward", "QuadraticGrad", "KDForward", "KDGrad", "CEForward", "CEGrad", "Correct", "OneHot", "Zero", "SGD", "RunningAverage"}
+	"QuadraticForward", "QuadraticGrad", "KDForward", "KDGrad", "CEForward", "CEGrad", "Correct", "Gather", "OneHot", "Zero", "SGD", "RunningAverage"}
 
 // Kinds are all kinds, in order: a suite runs each.
 func Kinds() []Kind {

@@ -17,7 +17,8 @@ func viewOf(l *lowering, spec model.Spec, n int, mean, std []float64, pad int) (
 	if len(mean) != s.Channels || len(std) != s.Channels {
 		return nil, fmt.Errorf("%d means and %d standard deviations for %d channels", len(mean), len(std), s.Channels)
 	}
-	v := &view{m.keep("pixels", kernel.Byte, n*size), m.keep("geometry", kernel.Int, 3*n), l.real("view", l.size(l.graph.Input.Shape()))}
+	v := &view{m.keep("pixels", kernel.Byte, n*size), m.keep("geometry", kernel.Int, 3*n), l.like(l.graph.Input, "view")}
+	l.pack()
 	o := l.geometry(kernel.View, &model.Op{In: l.graph.Input.Shape()})
 	o.Pad = pad
 	l.emit(o, 1, v.pixels, v.geometry, m.constant("mean", mean), m.constant("std", std), v.out)
@@ -117,7 +118,9 @@ func resized(steps []*Step, images, n int) []*Step {
 	out := make([]*Step, len(steps))
 	for i, s := range steps {
 		c := *s
-		c.Op.N = s.Op.N / images * n
+		if c.Op.Kind != kernel.Gather {
+			c.Op.N = s.Op.N / images * n
+		}
 		out[i] = &c
 	}
 	return out

@@ -15,10 +15,12 @@ import (
 type lowering struct {
 	graph   *model.Graph
 	state   *state
-	block   int // channels side by side in an activation
-	groups  int // shards side by side
-	images  int // of one group
-	repeat  int // gradients of an image side by side
+	block   int               // channels side by side in an activation
+	half    bool              // activations, and what convolutions take of weights, are Half
+	packed  map[string]*Value // those weights, by parameter
+	groups  int               // shards side by side
+	images  int               // of one group
+	repeat  int               // gradients of an image side by side
 	steps   []*Step
 	values  map[int64]*Value  // of the nodes lowered so far
 	stats   map[string]*stats // of the BatchNorms in training, by layer
@@ -31,7 +33,7 @@ type lowering struct {
 type stats struct{ mean, variance *Value }
 
 func newLowering(g *model.Graph, s *state, groups, images int) *lowering {
-	return &lowering{graph: g, state: s, block: s.machine.set.Traits().Block, groups: groups, images: images, repeat: 1, values: map[int64]*Value{}, stats: map[string]*stats{}, given: map[*gorgonia.Node]*Value{}}
+	return &lowering{graph: g, state: s, block: s.machine.set.Traits().Block, half: s.machine.set.Traits().Half, packed: map[string]*Value{}, groups: groups, images: images, repeat: 1, values: map[int64]*Value{}, stats: map[string]*stats{}, given: map[*gorgonia.Node]*Value{}}
 }
 
 // real is a new value of the arena.
@@ -39,7 +41,16 @@ func (l *lowering) real(name string, n int) *Value { return &Value{Name: name, L
 
 // activation is a new value for a node's result.
 func (l *lowering) activation(n *gorgonia.Node, op *model.Op) *Value {
-	return l.real(strings.TrimSpace(strings.ToLower(op.Code.String())+" "+op.Layer), l.size(n.Shape()))
+	return l.like(n, strings.TrimSpace(strings.ToLower(op.Code.String())+" "+op.Layer))
+}
+
+// like is a new value of a node's shape. What has height and width is an activation.
+func (l *lowering) like(n *gorgonia.Node, name string) *Value {
+	v := l.real(name, l.size(n.Shape()))
+	if l.half && len(n.Shape()) == 4 {
+		v.kind = kernel.Half
+	}
+	return v
 }
 
 // size is the elements of a value whose first dimension is the images; one with height and width lies in whole blocks of channels.
@@ -76,6 +87,9 @@ func (l *lowering) visit(n *gorgonia.Node) (*Value, error) {
 		return v, nil
 	}
 	if n.Op() == nil {
+		if w, there := l.packed[n.Name()]; there {
+			return w, nil
+		}
 		return l.state.value(n.Name()), nil
 	}
 	children := l.graph.Children(n)
@@ -95,7 +109,7 @@ func (l *lowering) visit(n *gorgonia.Node) (*Value, error) {
 	if !ours {
 		// gorgonia adds up the gradients of a node that is used twice with its own addition.
 		if s := fmt.Sprint(n.Op()); len(in) == 2 && strings.HasPrefix(s, "+ ") {
-			out := l.real("sum", l.size(n.Shape()))
+			out := l.like(n, "sum")
 			l.emit(l.geometry(kernel.Add, &model.Op{In: n.Shape()}), 1, in[0], in[1], out)
 			return out, nil
 		}
@@ -116,7 +130,7 @@ func isSeed(n *gorgonia.Node) bool {
 func (l *lowering) geometry(kind kernel.Kind, op *model.Op) kernel.Op {
 	o := kernel.Op{Kind: kind, C: op.In[1], H: 1, W: 1, Stride: op.Stride}
 	if len(op.In) == 4 {
-		o.H, o.W, o.Block = op.In[2], op.In[3], l.block
+		o.H, o.W, o.Block, o.Half = op.In[2], op.In[3], l.block, l.half
 	}
 	return o
 }

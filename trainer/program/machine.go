@@ -12,14 +12,14 @@ type machine struct {
 	stream    kernel.Stream
 	passes    []pass // over the steps, before they are planned
 	kernels   map[kernel.Op]kernel.Kernel
-	kept      []*Value             // with memory of their own
-	constants map[*Value][]float64 // what kept values hold from the start
+	kept      []*Value       // with memory of their own
+	constants map[*Value]any // what kept values hold from the start
 	workspace kernel.Memory
 	bytes     int64
 }
 
 func newMachine(set kernel.Set) *machine {
-	m := &machine{set: set, stream: set.NewStream(), kernels: map[kernel.Op]kernel.Kernel{}, constants: map[*Value][]float64{}}
+	m := &machine{set: set, stream: set.NewStream(), kernels: map[kernel.Op]kernel.Kernel{}, constants: map[*Value]any{}}
 	if set.Traits().Fuses {
 		m.passes = passes
 	}
@@ -40,6 +40,13 @@ func (m *machine) constant(name string, v []float64) *Value {
 	return c
 }
 
+// table is one of indices.
+func (m *machine) table(name string, v []int32) *Value {
+	c := m.keep(name, kernel.Int, len(v))
+	m.constants[c] = v
+	return c
+}
+
 // build plans the memory of steps, and of others that go by what these leave behind, allocates it and makes all ready. The sum is known before anything is
 // allocated, so that a program which does not fit fails here and says what it needs.
 func (m *machine) build(lists ...[]*Step) ([][]launch, error) {
@@ -49,7 +56,8 @@ func (m *machine) build(lists ...[]*Step) ([][]launch, error) {
 			v.offset, at = at, at+aligned(v.Len)
 		}
 	}
-	arena := plan(lists[0])
+	arenas := plan(lists[0])
+	arena := arenas[kernel.Real]
 	scratch := 0
 	for _, steps := range lists {
 		n, err := m.prepare(steps)
@@ -60,7 +68,13 @@ func (m *machine) build(lists ...[]*Step) ([][]launch, error) {
 	}
 	all, err := m.alloc(kernel.Real, at+arena+scratch)
 	if err != nil {
-		return nil, fmt.Errorf("the program needs %d MiB: %w", int64(at+arena+scratch)*4>>20, err)
+		return nil, fmt.Errorf("the program needs %d MiB: %w", (int64(at+arena+scratch)*4+int64(arenas[kernel.Half])*2)>>20, err)
+	}
+	planned := map[kernel.Type]kernel.Memory{kernel.Real: all.Slice(at, at+arena)}
+	if n := arenas[kernel.Half]; n > 0 {
+		if planned[kernel.Half], err = m.alloc(kernel.Half, n); err != nil {
+			return nil, err
+		}
 	}
 	for _, v := range m.kept {
 		if v.kind == kernel.Real {
@@ -74,7 +88,7 @@ func (m *machine) build(lists ...[]*Step) ([][]launch, error) {
 	for _, steps := range lists {
 		for _, s := range steps {
 			for _, v := range s.values() {
-				v.bind(all.Slice(at, at+arena))
+				v.bind(planned)
 			}
 		}
 		launches, err := m.ready(steps)
@@ -94,11 +108,7 @@ func (m *machine) alloc(t kernel.Type, n int) (kernel.Memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := int64(4)
-	if t == kernel.Byte {
-		size = 1
-	}
-	m.bytes += size * int64(n)
+	m.bytes += int64(t.Size()) * int64(n)
 	return mem, nil
 }
 

@@ -6,17 +6,17 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
-// align is the arena's grain in elements: a cache line of float32.
+// align is an arena's grain in elements: a cache line of float32, and what a set wants of bfloat16.
 const align = 16
 
 func aligned(n int) int { return (n + align - 1) / align * align }
 
-// plan gives every value without memory of its own a place in the arena, so that no two that are needed at one time overlap, and says how
-// large the arena is. Values are placed in the order of the steps, each into the tightest gap.
-func plan(steps []*Step) (elements int) {
+// plan gives every value without memory of its own a place in the arena of its type, so that no two that are needed at one time overlap, and says how
+// large each arena is. Values are placed in the order of the steps, each into the tightest gap.
+func plan(steps []*Step) (elements map[kernel.Type]int) {
 	inPlace(steps)
 	last := lastUses(steps)
-	var free []gap
+	elements, free := map[kernel.Type]int{}, map[kernel.Type][]gap{}
 	ends := make([][]*Value, len(steps))
 	for i, s := range steps {
 		for _, v := range s.values() {
@@ -25,13 +25,13 @@ func plan(steps []*Step) (elements int) {
 				continue
 			}
 			v.planned = true
-			v.offset, free, elements = take(free, aligned(v.Len), elements)
+			v.offset, free[v.kind], elements[v.kind] = take(free[v.kind], aligned(v.Len), elements[v.kind])
 			if end := last[v]; !v.lasts {
 				ends[end] = append(ends[end], v)
 			}
 		}
 		for _, v := range ends[i] {
-			free = give(free, gap{v.offset, v.offset + aligned(v.Len)})
+			free[v.kind] = give(free[v.kind], gap{v.offset, v.offset + aligned(v.Len)})
 		}
 	}
 	return elements
@@ -75,7 +75,7 @@ func inPlace(steps []*Step) {
 		out := s.Args[len(s.Args)-1]
 		for _, v := range candidates {
 			v = v.root()
-			if !v.kept && !out.kept && out.root() == out && out != v && !v.lasts && last[v] == i && v.Len == out.Len {
+			if !v.kept && !out.kept && out.root() == out && out != v && !v.lasts && last[v] == i && v.Len == out.Len && v.kind == out.kind {
 				out.alias = v
 				v.lasts = out.lasts
 				last[v] = last[out]

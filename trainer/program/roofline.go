@@ -23,7 +23,7 @@ var (
 // Probe measures the roofline of a set: some tens of milliseconds, and 192 MiB of memory for as long.
 func Probe(set kernel.Set) (Roofline, error) {
 	conv := probeCompute
-	conv.Block = set.Traits().Block
+	conv.Block, conv.Half = set.Traits().Block, set.Traits().Half
 	var r Roofline
 	for _, p := range []struct {
 		op   kernel.Op
@@ -105,17 +105,14 @@ func (s *Step) flops() float64 {
 	return 0
 }
 
-// bytes are what a step's arguments take, each read or written once, what is added to twice; a Real counts 4.
+// bytes are what a step's arguments take, each read or written once, what is added to twice.
 func (s *Step) bytes() float64 {
 	if s.Kind != Compute {
 		return 0
 	}
 	sum := 0
 	for _, a := range s.Op.Args() {
-		size := a.Parts * a.Part
-		if a.Type != kernel.Byte {
-			size *= 4
-		}
+		size := a.Parts * a.Part * a.Type.Size()
 		if a.Access == kernel.InOut {
 			size *= 2
 		}

@@ -22,8 +22,8 @@ type Value struct {
 	Name    string
 	Len     int           // elements, over all groups and images
 	Memory  kernel.Memory // nil until the program is built
-	kept    bool          // memory of its own (parameters, inputs, buckets); else Real elements of the arena
-	kind    kernel.Type   // of what is kept
+	kept    bool          // memory of its own (parameters, inputs, buckets); else elements of the arena of its type
+	kind    kernel.Type   // Real or Half in an arena
 	lasts   bool          // lives to the end, whatever the steps say
 	alias   *Value        // shares that value's place: an in-place step
 	of      *Value        // is a piece of that value,
@@ -34,7 +34,7 @@ type Value struct {
 
 // piece is the elements [from, from+n) of v.
 func (v *Value) piece(name string, from, n int) *Value {
-	return &Value{Name: name, Len: n, of: v, from: from}
+	return &Value{Name: name, Len: n, kind: v.kind, of: v, from: from}
 }
 
 // root is the value in whose place this one lies.
@@ -49,16 +49,16 @@ func (v *Value) root() *Value {
 	return v
 }
 
-// bind settles the memory of a value, given the arena.
-func (v *Value) bind(arena kernel.Memory) kernel.Memory {
+// bind settles the memory of a value, given the arenas.
+func (v *Value) bind(arenas map[kernel.Type]kernel.Memory) kernel.Memory {
 	if v.Memory == nil {
 		switch {
 		case v.alias != nil:
-			v.Memory = v.alias.bind(arena)
+			v.Memory = v.alias.bind(arenas)
 		case v.of != nil:
-			v.Memory = v.of.bind(arena).Slice(v.from, v.from+v.Len)
+			v.Memory = v.of.bind(arenas).Slice(v.from, v.from+v.Len)
 		default:
-			v.Memory = arena.Slice(v.offset, v.offset+v.Len)
+			v.Memory = arenas[v.kind].Slice(v.offset, v.offset+v.Len)
 		}
 	}
 	return v.Memory

@@ -31,6 +31,17 @@ func planZero(k *prepared) {
 	k.addElements(k.Len(), func(i, n int) { clear(k.Real(0)[i : i+n]) })
 }
 
+func planGather(k *prepared) {
+	k.addElements(k.K, func(i, n int) {
+		x, y := k.Real(0), k.Real(2)[i:i+n]
+		for j, from := range k.Int(1)[i : i+n] {
+			if y[j] = 0; from >= 0 {
+				y[j] = x[from]
+			}
+		}
+	})
+}
+
 func planOneHot(k *prepared) {
 	k.add(1, k.Groups*k.N*k.K, func(_, _ int) {
 		df := k.Real(0)

@@ -101,6 +101,7 @@ var plans = map[kernel.Kind]func(*prepared){
 	kernel.CEForward:        planCEForward,
 	kernel.CEGrad:           planCEGrad,
 	kernel.Correct:          planCorrect,
+	kernel.Gather:           planGather,
 	kernel.OneHot:           planOneHot,
 	kernel.Zero:             planZero,
 	kernel.SGD:              planSGD,

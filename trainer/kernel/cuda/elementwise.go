@@ -12,6 +12,8 @@ func planAdd(k *prepared) { k.add("add", k.Len(), k.arg(0), k.arg(1), k.arg(2), 
 
 func planZero(k *prepared) { k.add("zero", k.Len(), k.arg(0), k.Len()) }
 
+func planGather(k *prepared) { k.add("gather", k.K, k.arg(0), k.arg(1), k.arg(2), k.K) }
+
 func planOneHot(k *prepared) {
 	n := k.images() * k.K
 	k.add("one_hot", n, k.arg(0), n, k.K)

@@ -1,17 +1,70 @@
 package kerneltest
 
-import "github.com/dither-ml/dither/trainer/kernel"
+import (
+	"math"
 
-// The suite thinks in plain activations, [images][C][H][W]; what a set sees lies in its own blocks.
+	"github.com/dither-ml/dither/trainer/kernel"
+)
 
-// owned is op as a set of these traits wants it: in its blocks, unless op says otherwise.
+// The suite thinks in plain activations, [images][C][H][W]; what a set sees lies in its own blocks, and in its precision.
+
+// owned is op as a set of these traits wants it: in its blocks and its precision, unless op says otherwise.
 func owned(traits kernel.Traits, op kernel.Op) kernel.Op {
 	for _, a := range op.Args() {
 		if a.Channels > 0 && op.Block == 0 {
-			op.Block = traits.Block
+			op.Block, op.Half = traits.Block, traits.Half
 		}
 	}
+	if op.Kind == kernel.Gather {
+		op.Half = traits.Half
+	}
 	return op
+}
+
+// rounded are contents that a set of these traits holds exactly.
+func rounded(traits kernel.Traits, op kernel.Op, in []data) []data {
+	out := append([]data(nil), in...)
+	for i, a := range owned(traits, op).Args() {
+		if a.Type == kernel.Half && len(in[i].real) > 0 {
+			out[i].real = make([]float64, len(in[i].real))
+			for j, v := range in[i].real {
+				out[i].real[j] = bfloat16(v)
+			}
+		}
+	}
+	return out
+}
+
+// bfloat16 is the nearest number of that type, ties to even.
+func bfloat16(v float64) float64 {
+	if v != v {
+		return v
+	}
+	bits := math.Float32bits(float32(v))
+	return float64(math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff))
+}
+
+// packed puts weights [K][C][R][R] where a convolution of half precision wants them.
+func packed(op kernel.Op, plain []float64) []float64 {
+	index := op.Packing()
+	v := make([]float64, len(index))
+	for i, from := range index {
+		if from >= 0 {
+			v[i] = plain[from]
+		}
+	}
+	return v
+}
+
+// unpacked is its inverse.
+func unpacked(op kernel.Op, v []float64) []float64 {
+	plain := make([]float64, op.K*op.C*op.R*op.R)
+	for i, to := range op.Packing() {
+		if to >= 0 {
+			plain[to] = v[i]
+		}
+	}
+	return plain
 }
 
 // places calls f for every element of activation a in blocks of so many channels, with its place there and in a plain one; plain is -1 beyond the last channel.

@@ -21,7 +21,7 @@ func Fingerprints(t *testing.T, set kernel.Set) []string {
 			r := rand.New(rand.NewPCG(2026, uint64(kind)<<32|uint64(trial)))
 			op := ops[kind](r)
 			op.Kind = kind
-			for i, d := range newLauncher(t, set, op).once(values(r, op), nil) {
+			for i, d := range newLauncher(t, set, op).once(rounded(set.Traits(), op, values(r, op)), nil) {
 				if op.Args()[i].Access == kernel.In {
 					continue
 				}

@@ -67,12 +67,12 @@ func fusing(t *testing.T, set kernel.Set, variants []kernel.Set, o Options) {
 			for trial := range max(o.Trials/4, 1) {
 				r := rand.New(rand.NewPCG(o.Seed, 1<<48|uint64(i)<<32|uint64(trial)))
 				op := fused(r, what)
-				s := &subject{t, set, op, values(r, op)}
+				s := &subject{t, set, op, rounded(set.Traits(), op, values(r, op))}
 				got := newLauncher(t, set, op).run(s.in, nil)
 				s.asUnfused(got)
 				s.groupsAlone(got)
 				s.sameOn(variants, got)
-				s.in = wild(r, op, s.in)
+				s.in = rounded(set.Traits(), op, wild(r, op, s.in))
 				got = newLauncher(t, set, op).once(s.in, nil)
 				s.asUnfused(got)
 				s.sameOn(variants, got)

@@ -14,11 +14,14 @@ type data struct {
 	ints  []int32
 }
 
-// guard is the elements before and behind every buffer that no kernel may touch.
-const guard = 37
+// guards are the elements before and behind a buffer that no kernel may touch: so many that it is aligned as the contract says, and not better.
+var guards = [...]int{kernel.Real: 37, kernel.Byte: 37, kernel.Int: 37, kernel.Half: 48}
 
-// canary fills guards and the gaps between the groups' parts.
-const canary = -775000.5
+// workspaceGuard is that of a workspace.
+const workspaceGuard = 48
+
+// canary fills guards and the gaps between the groups' parts. A bfloat16 holds it exactly.
+const canary = -774144
 
 // launcher runs one op on one set, in its blocks, and watches over its memory. What it takes and gives is plain.
 type launcher struct {
@@ -54,10 +57,14 @@ func (l *launcher) alloc(kind kernel.Type, n int) kernel.Memory {
 
 // buffer gives memory with guards around it that holds d, and the part between the guards.
 func (l *launcher) buffer(a kernel.Arg, d data) (guarded, inner kernel.Memory) {
+	return l.guarded(a, d, guards[a.Type])
+}
+
+func (l *launcher) guarded(a kernel.Arg, d data, guard int) (guarded, inner kernel.Memory) {
 	n := a.Len()
 	guarded = l.alloc(a.Type, n+2*guard)
 	switch a.Type {
-	case kernel.Real:
+	case kernel.Real, kernel.Half:
 		all := filled(n+2*guard, canary)
 		copy(all[guard:], d.real)
 		l.stream.Write(guarded, all)
@@ -103,7 +110,7 @@ func (l *launcher) once(in []data, alias map[int]int) []data {
 		// The workspace holds anything at all: a kernel that reads it before it writes it gives NaN.
 		a := kernel.Arg{Name: "workspace", Type: kernel.Real, Part: n, Parts: 1, Stride: n}
 		var inner kernel.Memory
-		scratch, inner = l.buffer(a, data{real: filled(n, math.NaN())})
+		scratch, inner = l.guarded(a, data{real: filled(n, math.NaN())}, workspaceGuard)
 		launched = append(launched[:len(launched):len(launched)], inner)
 	}
 	l.kernel.Launch(l.stream, launched)
@@ -115,7 +122,7 @@ func (l *launcher) once(in []data, alias map[int]int) []data {
 		}
 	}
 	if scratch != nil {
-		l.guards("workspace", scratch)
+		l.untouched("workspace", scratch, workspaceGuard)
 	}
 	return out
 }
@@ -151,8 +158,10 @@ func overwritten(alias map[int]int, i int) bool {
 func (l *launcher) before(i int, d data) data {
 	a := l.args[i]
 	switch {
-	case a.Type != kernel.Real:
+	case a.Type != kernel.Real && a.Type != kernel.Half:
 		return d
+	case l.packs(a):
+		return data{real: packed(l.op, d.real)}
 	case a.Channels > 0 && a.Access != kernel.Out:
 		return data{real: blocked(a, max(l.op.Block, 1), d.real)}
 	}
@@ -181,8 +190,8 @@ func (l *launcher) after(i int, guarded, inner kernel.Memory, tame bool) (d data
 		d.ints = make([]int32, inner.Len())
 		l.stream.Read(d.ints, inner)
 		l.sync()
-	case kernel.Real:
-		l.guards(a.Name, guarded)
+	case kernel.Real, kernel.Half:
+		l.untouched(a.Name, guarded, guards[a.Type])
 		d.real = make([]float64, inner.Len())
 		l.stream.Read(d.real, inner)
 		l.sync()
@@ -198,11 +207,18 @@ func (l *launcher) after(i int, guarded, inner kernel.Memory, tame bool) (d data
 				l.t.Errorf("%s: %v: %s holds %v beyond its %d channels, want zeros", l.set.Name(), l.op, a.Name, beyond, a.Channels)
 			}
 		}
+		if l.packs(a) {
+			d.real = unpacked(l.op, d.real)
+		}
 	}
 	return d
 }
 
-func (l *launcher) guards(name string, guarded kernel.Memory) {
+// packs says whether an argument is packed weights.
+func (l *launcher) packs(a kernel.Arg) bool { return l.op.Half && a.Name == "w" }
+
+// untouched holds that nothing was written beside a buffer.
+func (l *launcher) untouched(name string, guarded kernel.Memory, guard int) {
 	l.t.Helper()
 	all := make([]float64, guarded.Len())
 	l.stream.Read(all, guarded)

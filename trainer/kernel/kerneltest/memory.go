@@ -44,7 +44,13 @@ func allocations(t *testing.T, set kernel.Set) {
 // memory holds what the contract says of Memory and Stream.
 func memory(t *testing.T, set kernel.Set) {
 	l := &launcher{t: t, set: set, stream: set.NewStream()}
-	for _, kind := range []kernel.Type{kernel.Real, kernel.Byte, kernel.Int} {
+	kinds := []kernel.Type{kernel.Real, kernel.Byte, kernel.Int}
+	if set.Traits().Half {
+		kinds = append(kinds, kernel.Half)
+	} else if _, err := set.Alloc(kernel.Half, 8); err == nil {
+		t.Errorf("%s: memory of bfloat16, which it does not compute in", set.Name())
+	}
+	for _, kind := range kinds {
 		for _, n := range []int{-1, 1 << 50} {
 			if _, err := set.Alloc(kind, n); err == nil || !strings.Contains(err.Error(), strconv.Itoa(n)) {
 				t.Errorf("%s: Alloc of %d elements gave the error %v, want one that says how many", set.Name(), n, err)

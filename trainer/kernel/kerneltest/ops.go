@@ -40,10 +40,15 @@ var ops = map[kernel.Kind]func(*rand.Rand) kernel.Op{
 	kernel.CEForward:        loss,
 	kernel.CEGrad:           loss,
 	kernel.Correct:          func(r *rand.Rand) kernel.Op { o := logits(r); o.GroupStride = stride(r, 1); return o },
-	kernel.OneHot:           func(r *rand.Rand) kernel.Op { o := logits(r); o.N *= o.K; return o },
-	kernel.Flatten:          image,
-	kernel.Unflatten:        image,
-	kernel.Zero:             numbers,
+	kernel.Gather: func(r *rand.Rand) kernel.Op {
+		o := elementwise(r)
+		o.K = between(r, 1, 40000)
+		return o
+	},
+	kernel.OneHot:    func(r *rand.Rand) kernel.Op { o := logits(r); o.N *= o.K; return o },
+	kernel.Flatten:   image,
+	kernel.Unflatten: image,
+	kernel.Zero:      numbers,
 	kernel.SGD: func(r *rand.Rand) kernel.Op {
 		o := elementwise(r)
 		o.Momentum, o.WeightDecay = r.Float64(), 0.1*r.Float64()

@@ -6,15 +6,62 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
-// pretender is the reference that says it lies in blocks of 4 channels and fuses: it puts what it gets into plain memory, launches the kinds one after the other, and puts
+// pretender is the reference that says it lies in blocks of 4 channels and fuses, and may be of half precision: it puts what it gets into plain memory, launches the kinds one after the other, and puts
 // what they leave into blocks again. spoil, if there is one, spoils that.
 type pretender struct {
 	kernel.Set
 	t     *testing.T
 	spoil spoiler
+	half  bool
 }
 
-func (pretender) Traits() kernel.Traits { return kernel.Traits{Block: 4, Fuses: true} }
+func (p pretender) Traits() kernel.Traits { return kernel.Traits{Block: 4, Fuses: true, Half: p.half} }
+
+// halves is the reference's memory that rounds what is written into it.
+type halves struct{ kernel.Memory }
+
+func (halves) Type() kernel.Type                  { return kernel.Half }
+func (h halves) Slice(from, to int) kernel.Memory { return halves{h.Memory.Slice(from, to)} }
+
+func (p pretender) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
+	if t != kernel.Half || !p.half {
+		return p.Set.Alloc(t, n)
+	}
+	m, err := p.Set.Alloc(kernel.Real, n)
+	return halves{m}, err
+}
+
+func (p pretender) NewStream() kernel.Stream { return roundingStream{p.Set.NewStream()} }
+
+// roundingStream is the reference's stream, for memory of either precision.
+type roundingStream struct{ kernel.Stream }
+
+func (s roundingStream) Write(dst kernel.Memory, src any) {
+	h, half := dst.(halves)
+	if !half {
+		s.Stream.Write(dst, src)
+		return
+	}
+	numbers := make([]float64, h.Len())
+	switch v := src.(type) {
+	case []float32:
+		for i := range numbers {
+			numbers[i] = bfloat16(float64(v[i]))
+		}
+	case []float64:
+		for i := range numbers {
+			numbers[i] = bfloat16(v[i])
+		}
+	}
+	s.Stream.Write(h.Memory, numbers)
+}
+
+func (s roundingStream) Read(dst any, src kernel.Memory) {
+	if h, half := src.(halves); half {
+		src = h.Memory
+	}
+	s.Stream.Read(dst, src)
+}
 
 func (p pretender) Prepare(op kernel.Op) (kernel.Kernel, error) {
 	if err := op.CheckFor(p.Traits()); err != nil {
@@ -33,15 +80,18 @@ func (*pretended) Workspace() int { return 0 }
 func (p *pretended) Launch(s kernel.Stream, memory []kernel.Memory) {
 	args, block := p.op.Args(), max(p.op.Block, 1)
 	plain := p.op
-	plain.Block = 0
+	plain.Block, plain.Half = 0, false
 	in := make([]data, len(args))
 	for i, a := range args {
 		switch a.Type {
-		case kernel.Real:
+		case kernel.Real, kernel.Half:
 			in[i].real = make([]float64, a.Len())
 			s.Read(in[i].real, memory[i])
 			if a.Channels > 0 {
 				in[i].real, _ = unblocked(a, block, in[i].real)
+			}
+			if p.op.Half && a.Name == "w" {
+				in[i].real = unpacked(p.op, in[i].real)
 			}
 		case kernel.Byte:
 			in[i].bytes = make([]uint8, a.Len())
@@ -55,7 +105,7 @@ func (p *pretended) Launch(s kernel.Stream, memory []kernel.Memory) {
 	if plain.Input == kernel.Alone && plain.Before == kernel.Alone && plain.After == kernel.Alone && plain.Beside == kernel.Alone {
 		out = newLauncher(p.t, p.Set, plain).once(in, nil)
 	} else {
-		out = unfused(p.t, p.Set, plain, in)
+		out = unfused(p.t, pretender{p.Set, p.t, nil, p.half}, plain, in)
 	}
 	for i, a := range args {
 		if a.Channels > 0 {

@@ -52,7 +52,7 @@ func Run(t *testing.T, set kernel.Set, o Options) {
 				r := rand.New(rand.NewPCG(o.Seed, uint64(kind)<<32|uint64(trial)))
 				op := random(r)
 				op.Kind = kind
-				s := &subject{t, set, op, values(r, op)}
+				s := &subject{t, set, op, rounded(set.Traits(), op, values(r, op))}
 				s.check(oracle, variants, r)
 				if t.Failed() {
 					t.Fatalf("%+v, seed %d, trial %d", op, o.Seed, trial)
@@ -96,7 +96,7 @@ func (s *subject) check(oracle kernel.Set, variants []kernel.Set, r *rand.Rand) 
 	if r.IntN(3) == 0 {
 		s.notANumber(oracle, r, allowed)
 	}
-	s.in = wild(r, s.op, s.in)
+	s.in = rounded(s.set.Traits(), s.op, wild(r, s.op, s.in))
 	s.sameOn(variants, newLauncher(s.t, s.set, s.op).once(s.in, nil))
 }
 

@@ -12,8 +12,12 @@ import (
 )
 
 func TestSuitePassesAPretender(t *testing.T) {
-	pretend := func() kernel.Set { return pretender{ref.New(), t, nil} }
-	Run(t, pretend(), Options{Variants: []func() kernel.Set{pretend}, Allocates: true, Seed: 1, Trials: 8})
+	for name, half := range map[string]bool{"of float64": false, "of half precision": true} {
+		t.Run(name, func(t *testing.T) {
+			pretend := func() kernel.Set { return pretender{ref.New(), t, nil, half} }
+			Run(t, pretend(), Options{Variants: []func() kernel.Set{pretend}, Allocates: true, Seed: 1, Trials: 4})
+		})
+	}
 }
 
 // spoiler spoils the outputs of a launch, in blocks.
@@ -118,8 +122,8 @@ const mutantVariable = "KERNELTEST_MUTANT"
 // A suite that passes everything is worth nothing: each mutant fails it, in a process of its own.
 func TestSuiteFailsMutants(t *testing.T) {
 	if name := os.Getenv(mutantVariable); name != "" {
-		m, set, o := mutants[name], pretender{ref.New(), t, nil}, Options{Allocates: true, Seed: 1}
-		wrong := pretender{ref.New(), t, m.spoil()}
+		m, set, o := mutants[name], pretender{ref.New(), t, nil, false}, Options{Allocates: true, Seed: 1}
+		wrong := pretender{ref.New(), t, m.spoil(), false}
 		if m.variant {
 			o.Variants = []func() kernel.Set{func() kernel.Set { return wrong }}
 		} else {

@@ -9,6 +9,9 @@ import (
 // rounding is that of float32: half of what its last bit is worth.
 const rounding = 6e-8
 
+// halfRounding is bfloat16's.
+const halfRounding = 0x1p-8
+
 // chained is what a chain of so many random terms is off by, for float32 that rounds every operation, as the norm of the difference over the norm: the square root of
 // their number in roundings or so.
 func chained(terms float64) float64 { return 4 * rounding * (1 + math.Sqrt(terms)) }
@@ -46,7 +49,7 @@ func terms(op kernel.Op) float64 {
 func tolerance(op kernel.Op) float64 {
 	limit := chained(terms(op))
 	switch op.Kind {
-	case kernel.ReLU, kernel.ReLUGrad, kernel.ShortcutForward, kernel.ShortcutGrad, kernel.Flatten, kernel.Unflatten, kernel.Correct, kernel.OneHot, kernel.Zero:
+	case kernel.ReLU, kernel.ReLUGrad, kernel.ShortcutForward, kernel.ShortcutGrad, kernel.Flatten, kernel.Unflatten, kernel.Correct, kernel.OneHot, kernel.Zero, kernel.Gather:
 		return 0
 	case kernel.ConvForward, kernel.ConvDataGrad, kernel.ConvWeightGrad, kernel.ConvSquares:
 		if op.R == 3 && op.Stride == 1 && op.C >= 8 && op.K >= 8 {
@@ -85,8 +88,13 @@ func (s *subject) allowed(oracle kernel.Set, want []data) []float64 {
 			}
 		}
 	}
+	limit, own := tolerance(s.op), owned(s.set.Traits(), s.op).Args()
 	for i := range norms {
-		norms[i] *= tolerance(s.op)
+		each := limit
+		if own[i].Type == kernel.Half && (limit > 0 || s.op.Kind == kernel.Gather || s.op.Kind == kernel.Unflatten) {
+			each += halfRounding
+		}
+		norms[i] *= each
 	}
 	return norms
 }

@@ -30,6 +30,15 @@ func (c *call) add() {
 
 func (c *call) zero() { clear(c.Real(0)) }
 
+func (c *call) gather() {
+	x, y := c.Real(0), c.Real(2)
+	for i, from := range c.Int(1) {
+		if y[i] = 0; from >= 0 {
+			y[i] = x[from]
+		}
+	}
+}
+
 func (c *call) oneHot() {
 	df := c.Real(0)
 	clear(df)

@@ -46,6 +46,7 @@ var kinds = map[kernel.Kind]func(*call){
 	kernel.CEForward:        (*call).ceForward,
 	kernel.CEGrad:           (*call).ceGrad,
 	kernel.Correct:          (*call).correct,
+	kernel.Gather:           (*call).gather,
 	kernel.OneHot:           (*call).oneHot,
 	kernel.Zero:             (*call).zero,
 	kernel.SGD:              (*call).sgd,

@@ -4,6 +4,7 @@
 //   relu_grad     dx = dy where y > 0, else 0; an image has `image` elements, and `repeat` images of dy in a row belong to one of y
 //   add           y = a + b
 //   zero          y = 0
+//   gather        y = x[index], 0 where index < 0
 //   one_hot       df [M][K] = 1 at class i mod K of row i, else 0
 //   sgd           v = momentum v + (decay theta + g), theta = -lr v + theta, each product and sum rounded once
 //   running_average  r = keep r + take (scale s)
@@ -30,6 +31,11 @@ KERNEL(add, (const float* a, const float* b, float* y, int n)) {
 KERNEL(zero, (float* y, int n)) {
 	int i = thread_number();
 	if (i < n) y[i] = 0.0f;
+}
+
+KERNEL(gather, (const float* x, const int* index, float* y, int n)) {
+	int i = thread_number();
+	if (i < n) y[i] = index[i] < 0 ? 0.0f : x[index[i]];
 }
 
 KERNEL(one_hot, (float* df, int n, int K)) {

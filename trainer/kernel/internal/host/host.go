@@ -34,7 +34,7 @@ const large = 64 << 20
 // Alloc gives n zeroed elements, aligned.
 func Alloc[F Real](t kernel.Type, n int) (*Memory[F], error) {
 	var real F
-	size := map[kernel.Type]int{kernel.Real: int(unsafe.Sizeof(real)), kernel.Byte: 1, kernel.Int: 4}[t]
+	size := map[kernel.Type]int{kernel.Real: int(unsafe.Sizeof(real)), kernel.Byte: 1, kernel.Int: 4}[t] // a host computes with no Half
 	if size == 0 || n < 0 || n > most {
 		return nil, fmt.Errorf("allocating %d elements of type %d: no memory has so many", n, t)
 	}
