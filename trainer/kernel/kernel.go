@@ -178,9 +178,6 @@ const (
 	// Correct: f, labels -> correct [1] per group: images whose first greatest logit is the label's; a NaN logit makes the image wrong.
 	Correct
 
-	// Gather: x [C], index Int [K] -> y [K]: y_i = x[index_i], or 0 where index_i < 0. y is Half if Op.Half.
-	Gather
-
 	// OneHot: -> df [M][K]: 1 at class i mod K of row i, 0 elsewhere. K divides N.
 	OneHot
 	// Zero: -> y = 0, Op.Len() elements.
@@ -190,6 +187,9 @@ const (
 	SGD
 	// RunningAverage, Op.Len() elements: r, s -> r in place: r = (1 - Momentum) r + Momentum (Scale s).
 	RunningAverage
+
+	// Gather: x [C], index Int [K] -> y [K]: y_i = x[index_i], or 0 where index_i < 0. y is Half if Op.Half.
+	Gather
 )
 
 // Op is a kernel's description: comparable, so that equal ops share one kernel. Fields that a Kind does not mention are zero.
@@ -337,7 +337,7 @@ var kindNames = [...]string{"none", "View", "ConvForward", "ConvDataGrad", "Conv
 	"NormStats", "NormSums", "NormFinish", "NormForward", "NormGradSums", "NormDataGrad", "NormEvalDataGrad", "NormSquares",
 	"ReLU", "ReLUGrad", "Add", "ShortcutForward", "ShortcutGrad", "PoolForward", "PoolGrad", "Flatten", "Unflatten",
 	"LinearForward", "LinearDataGrad", "LinearWeightGrad", "LinearBiasGrad", "LinearSquares",
-	"QuadraticForward", "QuadraticGrad", "KDForward", "KDGrad", "CEForward", "CEGrad", "Correct", "Gather", "OneHot", "Zero", "SGD", "RunningAverage"}
+	"QuadraticForward", "QuadraticGrad", "KDForward", "KDGrad", "CEForward", "CEGrad", "Correct", "OneHot", "Zero", "SGD", "RunningAverage", "Gather"}
 
 // Kinds are all kinds, in order: a suite runs each.
 func Kinds() []Kind {

@@ -14,15 +14,22 @@ import (
 //go:embed kernels.fatbin
 var image string
 
-// Arithmetic names the bits of the set: those of package cpu's.
+// Arithmetic names the bits of the set in float32: those of package cpu's.
 const Arithmetic = "cpu/2"
+
+// halfArithmetic names the bits of half precision. How a tensor core adds up products is its own affair, so that GPUs of another compute capability are of another arithmetic.
+const halfArithmetic = "cuda-bf16/1"
 
 // Options of the set.
 type Options struct {
-	Device int // the GPU, counted from 0 as the driver does
+	Device int  // the GPU, counted from 0 as the driver does
+	Half   bool // activations and products in bfloat16, on tensor cores
 }
 
-type set struct{ device *device }
+type set struct {
+	device *device
+	half   bool
+}
 
 // New gives the set on a GPU. An error says what there is, and wraps kernel.ErrUnsupported where that is no such GPU. Close gives it back.
 func New(o Options) (kernel.Set, error) {
@@ -30,15 +37,31 @@ func New(o Options) (kernel.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &set{d}, nil
+	return &set{d, o.Half}, nil
 }
 
-func (*set) Name() string          { return "cuda" }
-func (*set) Arithmetic() string    { return Arithmetic }
-func (*set) Traits() kernel.Traits { return kernel.Traits{Block: 1} }
-func (s *set) Close()              { s.device.close() }
+func (*set) Name() string { return "cuda" }
+
+func (s *set) Arithmetic() string {
+	if s.half {
+		return fmt.Sprintf("%s-sm%d", halfArithmetic, s.device.compute)
+	}
+	return Arithmetic
+}
+
+func (s *set) Traits() kernel.Traits {
+	if s.half {
+		return kernel.Traits{Block: lanes, Half: true, Fuses: true}
+	}
+	return kernel.Traits{Block: 1}
+}
+
+func (s *set) Close() { s.device.close() }
 
 func (s *set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
+	if t == kernel.Half && !s.half {
+		return nil, fmt.Errorf("allocating %d elements of bfloat16: the set computes in float32: %w", n, kernel.ErrUnsupported)
+	}
 	m, err := s.device.alloc(t, n)
 	if err != nil {
 		return nil, err
@@ -54,6 +77,9 @@ func (s *set) Prepare(op kernel.Op) (kernel.Kernel, error) {
 		return nil, err
 	}
 	plan, ok := plans[op.Kind]
+	if op.Half {
+		plan, ok = halfPlans[op.Kind]
+	}
 	if !ok {
 		return nil, fmt.Errorf("%v: %w", op, kernel.ErrUnsupported)
 	}
@@ -65,7 +91,7 @@ func (s *set) Prepare(op kernel.Op) (kernel.Kernel, error) {
 	return k, nil
 }
 
-// plans lay out the launches of a kernel.
+// plans lay out the launches of a kernel of float32; those of Op.Half are halfPlans.
 var plans = map[kernel.Kind]func(*prepared){
 	kernel.View:             planView,
 	kernel.ConvForward:      planConvForward,

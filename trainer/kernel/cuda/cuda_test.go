@@ -17,9 +17,11 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel/kerneltest"
 )
 
-func open(t *testing.T) kernel.Set {
+func open(t *testing.T) kernel.Set { return openWith(t, Options{}) }
+
+func openWith(t *testing.T, o Options) kernel.Set {
 	t.Helper()
-	s, err := New(Options{})
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,10 +29,34 @@ func open(t *testing.T) kernel.Set {
 	return s
 }
 
-// The set passes the suite, and has the bits of the CPU's kernels.
+// The sets pass the suite; that of float32 has the bits of the CPU's kernels.
 func TestSuite(t *testing.T) {
+	counts := map[string]int{}
+	single, half := open(t), openWith(t, Options{Half: true})
+	t.Run("float32", func(t *testing.T) {
+		kerneltest.Run(t, single, kerneltest.Options{Seed: 1, Trials: 8, Variants: processors(t)})
+	})
+	t.Run("bfloat16", func(t *testing.T) { kerneltest.Run(t, half, kerneltest.Options{Seed: 1, Trials: 8}) })
+	for _, s := range []kernel.Set{single, half} {
+		launched, err := s.(*set).device.launched()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, n := range launched {
+			counts[name] += n
+		}
+	}
+	for _, name := range sources(t) {
+		t.Logf("%-22s %6d launches", name, counts[name])
+		if counts[name] == 0 {
+			t.Errorf("the kernel %s was not launched", name)
+		}
+	}
+}
+
+// processors make the CPU's sets, the plainest and the fastest.
+func processors(t *testing.T) (variants []func() kernel.Set) {
 	names := cpu.Available()
-	var variants []func() kernel.Set
 	for _, name := range []string{names[0], names[len(names)-1]} {
 		variants = append(variants, func() kernel.Set {
 			s, err := cpu.New(cpu.Options{Threads: 1, Kernels: name})
@@ -40,18 +66,7 @@ func TestSuite(t *testing.T) {
 			return s
 		})
 	}
-	s := open(t)
-	kerneltest.Run(t, s, kerneltest.Options{Seed: 1, Trials: 8, Variants: variants})
-	counts, err := s.(*set).device.launched()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range sources(t) {
-		t.Logf("%-22s %6d launches", name, counts[name])
-		if counts[name] == 0 {
-			t.Errorf("the kernel %s was not launched", name)
-		}
-	}
+	return variants
 }
 
 // sources are the names of the kernels in src, sorted.

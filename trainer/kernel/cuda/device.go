@@ -15,12 +15,13 @@ import (
 
 // device is a GPU with a context of its own and the kernels loaded. Everything that is asked of the driver is asked by one goroutine (see run), from the queue.
 type device struct {
-	number int
-	name   string
-	queue  chan task
-	closed chan struct{} // by close
-	ended  chan struct{} // by the owner
-	once   sync.Once
+	number  int
+	name    string
+	compute int // capability, 10 major + minor
+	queue   chan task
+	closed  chan struct{} // by close
+	ended   chan struct{} // by the owner
+	once    sync.Once
 
 	// The owner's.
 	module    cu.Module
@@ -121,6 +122,7 @@ func (d *device) open() (context cu.CUContext, err error) {
 	if err != nil {
 		return context, fmt.Errorf("%v: asking for its compute capability: %w", d, err)
 	}
+	d.compute = 10*major + minor
 	if major < 8 {
 		return context, fmt.Errorf("%v is of compute capability %d.%d; the kernels need 8.0 or later: %w", d, major, minor, kernel.ErrUnsupported)
 	}
@@ -170,6 +172,7 @@ type function struct {
 	cu.Function
 	name     string
 	launches int
+	shared   int // bytes of dynamic shared memory that a block may have, above the default
 }
 
 // function finds it by its name, for the owner.

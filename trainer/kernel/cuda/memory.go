@@ -30,7 +30,7 @@ type piece struct {
 const most = 1 << 40
 
 // sizes are the bytes of an element.
-var sizes = [...]int{kernel.Real: 4, kernel.Byte: 1, kernel.Int: 4}
+var sizes = [...]int{kernel.Real: kernel.Real.Size(), kernel.Byte: kernel.Byte.Size(), kernel.Int: kernel.Int.Size(), kernel.Half: kernel.Half.Size()}
 
 func (d *device) alloc(t kernel.Type, n int) (*memory, error) {
 	if int(t) >= len(sizes) || n < 0 || n > most {

@@ -14,9 +14,7 @@ import (
 func pinned(bytes int) ([]byte, error) {
 	var p unsafe.Pointer
 	if code := C.cuMemAllocHost(&p, C.size_t(bytes)); code != C.CUDA_SUCCESS {
-		var name *C.char
-		C.cuGetErrorName(code, &name)
-		return nil, fmt.Errorf("allocating %d bytes of pinned memory: %s", bytes, C.GoString(name))
+		return nil, fmt.Errorf("allocating %d bytes of pinned memory: %s", bytes, codeName(code))
 	}
 	return unsafe.Slice((*byte)(p), bytes), nil
 }

@@ -13,9 +13,9 @@ import (
 )
 
 // mostArgs is the arguments of a kind at most, the workspace being one.
-const mostArgs = 12
+const mostArgs = 24
 
-// blockThreads is the threads of a block of every launch. None shares memory, so that it is no part of the arithmetic.
+// blockThreads is the threads of a block whose threads share nothing, so that it is no part of the arithmetic.
 const blockThreads = 128
 
 // prepared is an op as launches, one after the other.
@@ -24,13 +24,18 @@ type prepared struct {
 	args     []kernel.Arg
 	device   *device
 	scratch  int // Real elements of workspace
+	longest  int // threads of a launch
+	err      error
 	launches []launch
+	counters []*memory // of its own, kept as long as it is
 }
 
-// launch is a kernel of src on so many threads. Its parameters lie in cells; those that are pointers are known when it is launched.
+// launch is a kernel of src on so many blocks of so many threads. Its parameters lie in cells; those that are pointers are known when it is launched.
 type launch struct {
 	name     string
-	threads  int
+	blocks   int
+	threads  int // of a block
+	shared   int // bytes of dynamic shared memory of a block
 	function *function
 	cells    []uint64
 	params   []unsafe.Pointer // the cells
@@ -63,9 +68,26 @@ func (k *prepared) stride(arg int) int {
 	return 0
 }
 
-// add adds a launch of so many threads. Parameters are places, int, bool, float32 and float64, in the order of the source.
+// count gives n integers of the kernel's own, zeros when it is prepared: tickets of blocks, for the last of them to put back to 0.
+func (k *prepared) count(n int) *memory {
+	m, err := k.device.alloc(kernel.Int, n)
+	if err != nil {
+		k.err = err
+		return &memory{}
+	}
+	k.counters = append(k.counters, m)
+	return m
+}
+
+// add adds a launch of so many threads, each by itself.
 func (k *prepared) add(name string, threads int, params ...any) {
-	l := launch{name: name, threads: threads, cells: make([]uint64, len(params))}
+	k.longest = max(k.longest, threads)
+	k.addBlocks(name, ceil(threads, blockThreads), blockThreads, 0, params...)
+}
+
+// addBlocks adds a launch of blocks of so many threads with so many bytes of dynamic shared memory. Parameters are places, memories of the kernel's own, int, bool, float32 and float64, in the order of the source.
+func (k *prepared) addBlocks(name string, blocks, threads, shared int, params ...any) {
+	l := launch{name: name, blocks: blocks, threads: threads, shared: shared, cells: make([]uint64, len(params))}
 	for i, p := range params {
 		l.params = append(l.params, unsafe.Pointer(&l.cells[i]))
 		switch v := p.(type) {
@@ -75,6 +97,8 @@ func (k *prepared) add(name string, threads int, params ...any) {
 				kind = k.args[v.arg].Type
 			}
 			l.pointers = append(l.pointers, pointer{i, v.arg, uint64(v.from * sizes[kind])})
+		case *memory:
+			l.cells[i] = uint64(v.at)
 		case int:
 			l.cells[i] = uint64(uint32(int32(v)))
 		case bool:
@@ -94,19 +118,23 @@ func (k *prepared) add(name string, threads int, params ...any) {
 
 // finish finds the kernels in the module. They count with 32 bits.
 func (k *prepared) finish() error {
-	longest := k.scratch
+	if k.err != nil {
+		return k.err
+	}
+	longest := max(k.scratch, k.longest)
 	for _, a := range k.args {
 		longest = max(longest, a.Len())
-	}
-	for _, l := range k.launches {
-		longest = max(longest, l.threads)
 	}
 	if longest > math.MaxInt32-blockThreads {
 		return fmt.Errorf("%v: more than 2^31 elements or threads: use a smaller batch or fewer images at a time: %w", k.Op, kernel.ErrUnsupported)
 	}
 	return k.device.call(func() (err error) {
 		for i := range k.launches {
-			if k.launches[i].function, err = k.device.function(k.launches[i].name); err != nil {
+			l := &k.launches[i]
+			if l.function, err = k.device.function(l.name); err == nil {
+				err = l.function.allow(l.shared)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -151,8 +179,7 @@ func (k *prepared) launch(s *stream, args *[mostArgs]cu.DevicePtr) error {
 		for _, p := range l.pointers {
 			l.cells[p.cell] = uint64(args[p.arg]) + p.bytes
 		}
-		blocks := (l.threads + blockThreads - 1) / blockThreads
-		if err := l.function.Launch(blocks, 1, 1, blockThreads, 1, 1, 0, s.queue, l.params); err != nil {
+		if err := l.function.Launch(l.blocks, 1, 1, l.threads, 1, 1, l.shared, s.queue, l.params); err != nil {
 			return fmt.Errorf("launching %s: %w", l.name, err)
 		}
 		l.function.launches++

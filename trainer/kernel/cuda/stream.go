@@ -40,6 +40,7 @@ type fetch struct {
 	from []byte
 	to   any
 	at   int // element of it
+	kind kernel.Type
 }
 
 // staged is the bytes of pinned memory of a stream; larger copies go in pieces.
@@ -60,7 +61,7 @@ func (s *stream) Write(dst kernel.Memory, src any) {
 	size := fits(m, src)
 	s.device.enqueue(func() error {
 		return s.pieces(m, size, func(piece []byte, at cu.DevicePtr, from int) error {
-			stage(piece, src, from)
+			stage(piece, src, from, m.kind)
 			return cu.MemcpyHtoDAsync(at, unsafe.Pointer(&piece[0]), int64(len(piece)), s.queue)
 		})
 	}, "writing to the device")
@@ -72,7 +73,7 @@ func (s *stream) Read(dst any, src kernel.Memory) {
 	size := fits(m, dst)
 	s.device.enqueue(func() error {
 		return s.pieces(m, size, func(piece []byte, at cu.DevicePtr, from int) error {
-			s.reads = append(s.reads, fetch{piece, dst, from})
+			s.reads = append(s.reads, fetch{piece, dst, from, m.kind})
 			return cu.MemcpyDtoHAsync(unsafe.Pointer(&piece[0]), at, int64(len(piece)), s.queue)
 		})
 	}, "reading from the device")
@@ -108,7 +109,7 @@ func (s *stream) drain() error {
 		return err
 	}
 	for i, r := range s.reads {
-		unstage(r.from, r.to, r.at)
+		unstage(r.from, r.to, r.at, r.kind)
 		s.reads[i] = fetch{}
 	}
 	s.reads, s.used = s.reads[:0], 0
@@ -139,6 +140,9 @@ func (*stream) Host(kernel.Memory) []float32 { return nil }
 // fits holds that host is of m's type and length, and gives the bytes of an element.
 func fits(m *memory, host any) int {
 	n, kind := -1, kernel.Real
+	if m.kind == kernel.Half {
+		kind = kernel.Half
+	}
 	switch v := host.(type) {
 	case []float32:
 		n = len(v)
@@ -162,7 +166,11 @@ func as[E any](bytes []byte) []E {
 }
 
 // stage copies the host's numbers from element `from` on into pinned memory.
-func stage(piece []byte, host any, from int) {
+func stage(piece []byte, host any, from int, kind kernel.Type) {
+	if kind == kernel.Half {
+		stageHalf(as[uint16](piece), host, from)
+		return
+	}
 	switch v := host.(type) {
 	case []float32:
 		copy(as[float32](piece), v[from:])
@@ -179,7 +187,11 @@ func stage(piece []byte, host any, from int) {
 }
 
 // unstage is its inverse.
-func unstage(piece []byte, host any, from int) {
+func unstage(piece []byte, host any, from int, kind kernel.Type) {
+	if kind == kernel.Half {
+		unstageHalf(as[uint16](piece), host, from)
+		return
+	}
 	switch v := host.(type) {
 	case []float32:
 		copy(v[from:], as[float32](piece))
