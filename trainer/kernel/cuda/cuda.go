@@ -35,7 +35,7 @@ func New(o Options) (kernel.Set, error) {
 
 func (*set) Name() string          { return "cuda" }
 func (*set) Arithmetic() string    { return Arithmetic }
-func (*set) Traits() kernel.Traits { return kernel.Traits{Block: 1} }
+func (*set) Traits() kernel.Traits { return kernel.Traits{Block: 1, Apart: true} }
 func (s *set) Close()              { s.device.close() }
 
 func (s *set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
