@@ -20,7 +20,6 @@ type room struct {
 	soft             *port[float32]   // nil where no loss takes it
 	bring            kernel.Recording // of the samples, on the side
 	arrived          kernel.Mark      // of the side: all that was sent
-	taken            kernel.Mark      // of the stream: the step is through
 	acts             []act            // the step
 	away             bool             // something may be on its way from the host's copies
 }
@@ -62,7 +61,7 @@ func (t *Training) furnish(launches []launch) error {
 
 func (t *Training) newRoom(launches []launch) (*room, error) {
 	s, in := t.machine.stream, t.in
-	r := &room{arrived: s.NewMark(), taken: s.NewMark()}
+	r := &room{arrived: s.NewMark()}
 	var errs [4]error
 	r.pixels, errs[0] = newPort[byte](s, in.pixels.Memory)
 	r.geometry, errs[1] = newPort[int32](s, in.geometry.Memory)
@@ -127,7 +126,7 @@ func (t *Training) Send() error {
 		}
 	}
 	t.sent, r.away = t.next(), true
-	r.taken.Before(t.machine.side)
+	// The room is that of the step before last, which is through: the side has just brought back, or waits for, what a later step had to tell.
 	r.bring.Replay()
 	return nil
 }

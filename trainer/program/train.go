@@ -212,7 +212,6 @@ func (t *Training) Step(c Collective) (losses, correct []float32, err error) {
 	if err := m.run(r.acts, c); err != nil {
 		return nil, nil, err
 	}
-	r.taken.Set(m.stream)
 	m.idle()
 	if err := t.told.here.Wait(); err != nil {
 		return nil, nil, err
