@@ -248,9 +248,8 @@ func (s *splits) Iterate(r *allreduce.Reducer, k uint32, soft []float32, wanted 
 		return s.Share.Iterate(r, k, soft, wanted, record)
 	}
 	s.at = 0
-	s.gather(k)
 	s.digest(soft)
-	if err := s.program.Input(s.pixels, s.geometry, s.labels, soft); err != nil {
+	if err := s.input(k, soft); err != nil {
 		return false, err
 	}
 	r.Begin(k)

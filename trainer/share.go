@@ -28,14 +28,13 @@ type Share struct {
 	applied    uint32 // iterations
 	clock      clocked
 
-	// The input of one iteration, reused.
-	samples  []uint32
-	pixels   []byte
-	geometry []int32
-	labels   []int32
-	digests  []string    // of the soft labels by owned shard; none where there are none
-	metrics  [][]float32 // [shards owned][slots*S]
-	sum      []float32   // [slots*S]
+	// Of one iteration, reused.
+	samples []uint32
+	sent    uint32      // the iteration whose samples the program was sent last; 0: none, or of shards that are not owned now
+	flying  uint32      // the iteration of the Step under way
+	digests []string    // of the soft labels by owned shard; none where there are none
+	metrics [][]float32 // [shards owned][slots*S]
+	sum     []float32   // [slots*S]
 }
 
 var _ Work = (*Share)(nil)
@@ -55,6 +54,9 @@ func NewShare(set kernel.Set, data *dataloader.Set, spec *ditherv1.RunSpec, vers
 // Own implements Work. The network is lowered anew only where the number of shards is another; that takes some tens of milliseconds.
 func (s *Share) Own(first, end int) error {
 	n := end - first
+	if first != s.first || end != s.end {
+		s.sent = 0
+	}
 	if s.program != nil && n == s.end-s.first {
 		s.first, s.end = first, end
 		return nil
@@ -72,10 +74,8 @@ func (s *Share) Own(first, end int) error {
 		}
 		s.program.Close()
 	}
-	s.program, s.first, s.end, s.digests = p, first, end, nil
-	images := n * s.perShard()
-	s.pixels, s.geometry, s.labels = make([]byte, images*s.imageBytes()), make([]int32, 3*images), make([]int32, images)
-	s.metrics = nil
+	s.program, s.first, s.end, s.digests, s.metrics = p, first, end, nil, nil
+	p.Meanwhile(s.ahead)
 	for range n {
 		s.metrics = append(s.metrics, make([]float32, len(s.sum)))
 	}
@@ -123,9 +123,8 @@ func (c *clocked) Wait(id uint32, sum []float32) error {
 func (s *Share) Iterate(r *allreduce.Reducer, k uint32, soft []float32, wanted func() bool, record *ditherv1.IterationRecord) (stop bool, err error) {
 	s.next(k)
 	began := time.Now()
-	s.gather(k)
 	s.digest(soft)
-	if err := s.program.Input(s.pixels, s.geometry, s.labels, soft); err != nil {
+	if err := s.input(k, soft); err != nil {
 		return false, err
 	}
 	r.Begin(k)
@@ -158,16 +157,43 @@ func (s *Share) next(k uint32) {
 	}
 }
 
-// gather puts the samples' pixels, views and labels side by side.
-func (s *Share) gather(k uint32) {
+// input gives the program iteration k's samples, unless they were sent ahead, and their noisy soft labels.
+func (s *Share) input(k uint32, soft []float32) error {
+	if s.sent != k {
+		if err := s.send(k); err != nil {
+			return err
+		}
+	}
+	s.sent, s.flying = 0, k // a redo sends them again
+	return s.program.SendSoft(soft)
+}
+
+// ahead sends the samples of the iteration after the one under way. What goes wrong with them is told when that comes.
+func (s *Share) ahead() {
+	if s.flying < s.spec.GetIterations() {
+		_ = s.send(s.flying + 1)
+	}
+}
+
+// send puts the samples' pixels, views and labels side by side, and has them on their way.
+func (s *Share) send(k uint32) error {
+	to, err := s.program.Room()
+	if err != nil {
+		return fmt.Errorf("the samples of iteration %d: %w", k, err)
+	}
 	size := s.imageBytes()
 	s.samples = s.order.Batch(k, s.samples)
 	for i, id := range s.samples[s.first*s.perShard() : s.end*s.perShard()] {
-		copy(s.pixels[i*size:(i+1)*size], s.data.Train.Pixels[int(id)*size:])
+		copy(to.Pixels[i*size:(i+1)*size], s.data.Train.Pixels[int(id)*size:])
 		g := dataloader.View(s.spec.GetSeed(), s.order.Epoch(k), id, s.spec.GetAugment() == "standard", s.data.Flip, Pad)
-		s.geometry[3*i], s.geometry[3*i+1], s.geometry[3*i+2] = g.DY, g.DX, g.Flip
-		s.labels[i] = s.data.Train.Labels[id]
+		to.Geometry[3*i], to.Geometry[3*i+1], to.Geometry[3*i+2] = g.DY, g.DX, g.Flip
+		to.Labels[i] = s.data.Train.Labels[id]
 	}
+	if err := s.program.Send(); err != nil {
+		return fmt.Errorf("the samples of iteration %d: %w", k, err)
+	}
+	s.sent = k
+	return nil
 }
 
 // digest takes the digests of the soft labels [n][classes] by shard.

@@ -69,6 +69,7 @@ type Traits struct {
 	Block int  // channels that lie side by side in an activation
 	Half  bool // its activations are Half
 	Fuses bool // it takes Op.Input, Before and After, every one, on any shape
+	Apart bool // its streams work while the host goes on, side by side, and it pins memory; else what was enqueued is done
 }
 
 // Kernel is an Op ready to run, any number of times, from one stream at a time.
@@ -81,12 +82,20 @@ type Kernel interface {
 
 // Stream is an ordered queue: what is enqueued later sees what was enqueued earlier. One goroutine uses a stream at a time.
 type Stream interface {
-	// Write enqueues a copy from the host into dst: []float32 or []float64 into Real or, rounded, Half, []uint8 into Byte, []int32 into Int; len(src) == dst.Len(). src may be reused after the next Sync.
+	// Write enqueues a copy from the host into dst: []float32 or []float64 into Real or, rounded, Half, []uint8 into Byte, []int32 into Int, or what is Pinned; len(src) == dst.Len(). src may be reused after the next Sync.
 	Write(dst Memory, src any)
 	// Read enqueues a copy from src to the host: the same pairs of types. dst is filled after the next Sync.
 	Read(dst any, src Memory)
 	// Sync waits for all that was enqueued. An error is the device's, and final.
 	Sync() error
+	// Record takes what do enqueues here, and does not do it: launches, and copies from and to pinned memory or, of a set that pins none, any. what names it for people. do is called now or at
+	// each Replay, and enqueues the same each time.
+	Record(what string, do func()) Recording
+	// Pin gives n elements of the host's memory for Write and Read, which then copy when the device comes to it: it may be used again after a Sync, or after a Mark that was set behind. nil: the
+	// set copies as it is told, and any memory is as good.
+	Pin(t Type, n int) (*Pinned, error)
+	// NewMark gives a mark that was never set.
+	NewMark() Mark
 	// Host is m as the host sees it, where both share memory and Real is float32 (a CPU), valid between a Sync and the next enqueueing; else nil.
 	Host(m Memory) []float32
 }

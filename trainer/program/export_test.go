@@ -21,7 +21,9 @@ func (p *Inference) LogitsFloat64(pixels []byte, n int, out []float64) error {
 	return nil
 }
 
-func (t *Training) WriteSoftLabels(v []float64) { t.machine.stream.Write(t.soft.memory, v) }
+func (t *Training) WriteSoftLabels(v []float64) {
+	t.machine.stream.Write(t.rooms[t.sent].soft.memory, v)
+}
 
 func (t *Training) LossFloat64() []float64 { return t.machine.float64s(t.loss.Memory) }
 

@@ -33,7 +33,7 @@ type Inference struct {
 	images   int // at most
 	view     *view
 	steps    []*Step
-	sizes    map[int][]launch // by number of images
+	sizes    map[int]kernel.Recording // by number of images
 	logits   *Value
 	original []int32
 }
@@ -48,7 +48,7 @@ func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, p
 	if err != nil {
 		return nil, err
 	}
-	p := &Inference{spec: spec, pad: int32(pad), images: images, sizes: map[int][]launch{}}
+	p := &Inference{spec: spec, pad: int32(pad), images: images, sizes: map[int]kernel.Recording{}}
 	p.state = newState(m, g.Parameters)
 	l := newLowering(g, p.state, 1, images)
 	if p.view, err = viewOf(l, spec, images, mean, std, pad); err != nil {
@@ -65,9 +65,12 @@ func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, p
 	if err != nil {
 		return nil, fmt.Errorf("%s, %d images at once: %w", spec.Name, images, err)
 	}
-	p.sizes[images] = launches[0]
+	p.sizes[images] = m.record(p.what(images), launches[0])
 	return p, nil
 }
+
+// what names the forward pass of n images.
+func (p *Inference) what(n int) string { return fmt.Sprintf("%d images through %s", n, p.spec.Name) }
 
 // originals is the geometry of images as they are.
 func originals(n int, pad int32) []int32 {
@@ -87,21 +90,20 @@ func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32
 	if err := checkInput(p.spec, n, p.images, pixels, geometry, out); err != nil {
 		return err
 	}
-	launches, there := p.sizes[n]
+	work, there := p.sizes[n]
 	if !there {
-		var err error
-		if launches, err = p.machine.ready(resized(p.steps, p.images, n)); err != nil {
+		launches, err := p.machine.ready(resized(p.steps, p.images, n))
+		if err != nil {
 			return err
 		}
-		p.sizes[n] = launches
+		work = p.machine.record(p.what(n), launches)
+		p.sizes[n] = work
 	}
 	size := len(pixels) / n
 	s := p.machine.stream
 	s.Write(p.view.pixels.Memory.Slice(0, n*size), pixels)
 	s.Write(p.view.geometry.Memory.Slice(0, 3*n), geometry)
-	if err := p.machine.run(launches, nil); err != nil {
-		return err
-	}
+	work.Replay()
 	s.Read(out, p.logits.Memory.Slice(0, len(out)))
 	return s.Sync()
 }

@@ -10,7 +10,11 @@ import (
 type machine struct {
 	set       kernel.Set
 	stream    kernel.Stream
-	passes    []pass // over the steps, before they are planned
+	side      kernel.Stream // for copies that go beside it; the stream itself where nothing works apart
+	apart     bool          // from the host: Traits
+	starting  []*Reduction  // that left for a collective and were not handed to it
+	meanwhile func()        // for the host to do when it is about to wait; nil: nothing, or done
+	passes    []pass        // over the steps, before they are planned
 	kernels   map[kernel.Op]kernel.Kernel
 	kept      []*Value       // with memory of their own
 	constants map[*Value]any // what kept values hold from the start
@@ -19,7 +23,11 @@ type machine struct {
 }
 
 func newMachine(set kernel.Set) *machine {
-	m := &machine{set: set, stream: set.NewStream(), kernels: map[kernel.Op]kernel.Kernel{}, constants: map[*Value]any{}}
+	m := &machine{set: set, stream: set.NewStream(), apart: set.Traits().Apart, kernels: map[kernel.Op]kernel.Kernel{}, constants: map[*Value]any{}}
+	m.side = m.stream
+	if m.apart {
+		m.side = set.NewStream()
+	}
 	if set.Traits().Fuses {
 		m.passes = passes
 	}

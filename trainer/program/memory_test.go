@@ -83,7 +83,7 @@ func TestNothingReadsMemoryThatIsGivenToAnother(t *testing.T) {
 					poisoned = append(poisoned, launch{kind: Compute, kernel: filler{poison.nan}, args: []kernel.Memory{m}})
 				}
 			}
-			p.launches = poisoned
+			p.rooms[0].acts = p.machine.cut("a poisoned step", poisoned, p.told)
 			sameBits(t, batchNorm+" "+spec.Name, step(), want)
 			if killed < 5 {
 				t.Errorf("%s: only %d values were poisoned: the test sees nothing", spec.Name, killed)

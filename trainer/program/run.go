@@ -3,6 +3,7 @@ package program
 import (
 	"cmp"
 	"errors"
+	"fmt"
 
 	"github.com/dither-ml/dither/trainer/kernel"
 )
@@ -13,16 +14,45 @@ type launch struct {
 	args      []kernel.Memory
 	kind      StepKind
 	reduction *Reduction
+	tells     bool // behind it, what the host is told of the step is there
+}
+
+// act is something that the host does of a program: one of these.
+type act struct {
+	work   kernel.Recording // to be replayed: launches between which there is nothing for the host to do
+	leaves *departure       // numbers that are ready
+	starts *Reduction
+	waits  *Reduction
+}
+
+// departure is numbers on their way to the host, beside whatever is enqueued next.
+type departure struct {
+	copies kernel.Recording // on the side
+	ready  kernel.Mark      // of the stream
+	here   kernel.Mark      // of the side
+}
+
+func (m *machine) departure(what string, copies func()) *departure {
+	return &departure{m.side.Record(what, copies), m.stream.NewMark(), m.stream.NewMark()}
+}
+
+func (m *machine) leave(d *departure) {
+	d.ready.Set(m.stream)
+	d.ready.Before(m.side)
+	d.copies.Replay()
+	d.here.Set(m.side)
 }
 
 // attach settles how the host sees a reduction's shards and sum: the memory itself, or copies.
-func (m *machine) attach(r *Reduction, groups int) error {
+func (m *machine) attach(r *Reduction, groups int) (err error) {
 	if err := m.stream.Sync(); err != nil {
 		return err
 	}
 	r.sum = m.stream.Host(r.Out.Memory)
 	if r.sum == nil {
-		r.total = newPort[float32](r.Out.Memory)
+		if r.total, err = newPort[float32](m.stream, r.Out.Memory); err != nil {
+			return err
+		}
 		r.sum = r.total.host
 	}
 	for g := range groups {
@@ -32,50 +62,129 @@ func (m *machine) attach(r *Reduction, groups int) error {
 			r.shards = append(r.shards, m.stream.Host(part))
 			continue
 		}
-		p := newPort[float32](part)
+		p, err := newPort[float32](m.stream, part)
+		if err != nil {
+			return err
+		}
 		r.parts, r.shards = append(r.parts, p), append(r.shards, p.host)
 	}
+	if r.total != nil {
+		r.leaves = m.departure(fmt.Sprintf("the shards of collective %d", r.ID), func() {
+			for _, p := range r.parts {
+				p.fetch(m.side)
+			}
+		})
+	}
 	return nil
+}
+
+// record makes of launches, all of which compute, one piece of work.
+func (m *machine) record(what string, launches []launch) kernel.Recording {
+	return m.stream.Record(what, func() {
+		for i := range launches {
+			launches[i].kernel.Launch(m.stream, launches[i].args)
+		}
+	})
+}
+
+// cut makes acts of launches; told are the numbers that leave behind the one that tells.
+func (m *machine) cut(what string, launches []launch, told *departure) (acts []act) {
+	from := 0
+	until := func(to int) {
+		if from < to {
+			acts = append(acts, act{work: m.record(fmt.Sprintf("part %d of %s", len(acts), what), launches[from:to])})
+		}
+	}
+	for i, l := range launches {
+		switch {
+		case l.kind == Start:
+			until(i)
+			acts, from = append(acts, act{starts: l.reduction}), i+1
+		case l.kind == Wait:
+			until(i)
+			acts, from = append(acts, act{waits: l.reduction}), i+1
+		case l.tells:
+			until(i + 1)
+			acts, from = append(acts, act{leaves: told}), i+1
+		}
+	}
+	until(len(launches))
+	return acts
 }
 
 var errNoCollective = errors.New("a program that shares its batch with other trainers needs a collective")
 
-// run executes launches in order. After an error it launches nothing more, but waits for the collectives that it started, so that the shards'
-// memory is the program's again.
-func (m *machine) run(launches []launch, c Collective) (err error) {
-	for i := range launches {
-		l := &launches[i]
-		switch l.kind {
-		case Compute:
+// run does acts in order. Where the device works apart, it enqueues all that it can before it waits for anything. After an error it enqueues nothing more, but waits for the
+// collectives that it started and for the device, so that all memory is the program's again.
+func (m *machine) run(acts []act, c Collective) (err error) {
+	for i := range acts {
+		a := &acts[i]
+		switch {
+		case err != nil && (a.waits == nil || !a.waits.flying):
+		case a.work != nil:
+			a.work.Replay()
+		case a.leaves != nil:
+			m.leave(a.leaves)
+		case a.starts != nil:
+			err = m.start(a.starts, c)
+		case a.waits != nil:
 			if err == nil {
-				l.kernel.Launch(m.stream, l.args)
+				m.idle()
+				err = m.handOver(c)
 			}
-		case Start:
-			if err == nil {
-				err = m.start(l.reduction, c)
-			}
-		case Wait:
-			if l.reduction.flying {
-				err = cmp.Or(err, m.wait(l.reduction, c))
+			if a.waits.flying {
+				err = cmp.Or(err, m.wait(a.waits, c))
 			}
 		}
 	}
-	return err
+	if err != nil {
+		m.starting = m.starting[:0]
+		return cmp.Or(err, m.side.Sync(), m.stream.Sync())
+	}
+	return nil
 }
 
+// idle is where the host is about to wait for the device, the first time in a step.
+func (m *machine) idle() {
+	if do := m.meanwhile; do != nil {
+		m.meanwhile = nil
+		do()
+	}
+}
+
+// start has a reduction's shards leave. Who works apart hands them over once all is enqueued that waits for no sum: by then the first may be here, and the device has work for as long as the others take.
 func (m *machine) start(r *Reduction, c Collective) error {
 	if c == nil {
 		return errNoCollective
 	}
-	for _, p := range r.parts {
-		p.fetch(m.stream)
+	if r.leaves != nil {
+		m.leave(r.leaves)
 	}
-	if err := m.stream.Sync(); err != nil {
-		return err
+	m.starting = append(m.starting, r)
+	if m.apart {
+		return nil
 	}
-	r.flying = true
-	c.Start(r.ID, r.shards)
+	return m.handOver(c)
+}
+
+// handOver gives the collective what has left for it, in that order, each as soon as it is here.
+func (m *machine) handOver(c Collective) error {
+	for _, r := range m.starting {
+		if err := m.arrives(r); err != nil {
+			return err
+		}
+		r.flying = true
+		c.Start(r.ID, r.shards)
+	}
+	m.starting = m.starting[:0]
 	return nil
+}
+
+func (m *machine) arrives(r *Reduction) error {
+	if r.leaves == nil {
+		return m.stream.Sync()
+	}
+	return r.leaves.here.Wait()
 }
 
 func (m *machine) wait(r *Reduction, c Collective) error {

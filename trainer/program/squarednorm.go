@@ -15,8 +15,8 @@ type SquaredNorm struct {
 	images   int
 	view     *view
 	steps    []*Step
-	squares  *Value           // [images][classes]
-	sizes    map[int][]launch // by number of images
+	squares  *Value                   // [images][classes]
+	sizes    map[int]kernel.Recording // by number of images
 	original []int32
 }
 
@@ -36,7 +36,7 @@ func squaredNormOn(m *machine, spec model.Spec, images int, mean, std []float64,
 	if err != nil {
 		return nil, err
 	}
-	p := &SquaredNorm{spec: spec, images: images, sizes: map[int][]launch{}, original: originals(images, int32(pad))}
+	p := &SquaredNorm{spec: spec, images: images, sizes: map[int]kernel.Recording{}, original: originals(images, int32(pad))}
 	p.state = newState(m, g.Parameters)
 	l := newLowering(g, p.state, 1, images)
 	if p.view, err = viewOf(l, spec, images, mean, std, pad); err != nil {
@@ -60,8 +60,13 @@ func squaredNormOn(m *machine, spec model.Spec, images int, mean, std []float64,
 	if err != nil {
 		return nil, fmt.Errorf("gradient norm of %s, %d images with %d logits at once: %w", spec.Name, images, spec.Classes, err)
 	}
-	p.sizes[images] = launches[0]
+	p.sizes[images] = m.record(p.what(images), launches[0])
 	return p, nil
+}
+
+// what names the passes of n images.
+func (p *SquaredNorm) what(n int) string {
+	return fmt.Sprintf("the squared norms of %d images through %s", n, p.spec.Name)
 }
 
 // SquaredNorms writes the squared norms of n images [n][classes] to out; pixels [n][C][H][W], the images as they are.
@@ -69,20 +74,19 @@ func (p *SquaredNorm) SquaredNorms(pixels []byte, n int, out []float32) error {
 	if err := checkInput(p.spec, n, p.images, pixels, p.original[:3*min(n, p.images)], out); err != nil {
 		return err
 	}
-	launches, there := p.sizes[n]
+	work, there := p.sizes[n]
 	if !there {
-		var err error
-		if launches, err = p.machine.ready(resized(p.steps, p.images, n)); err != nil {
+		launches, err := p.machine.ready(resized(p.steps, p.images, n))
+		if err != nil {
 			return err
 		}
-		p.sizes[n] = launches
+		work = p.machine.record(p.what(n), launches)
+		p.sizes[n] = work
 	}
 	s := p.machine.stream
 	s.Write(p.view.pixels.Memory.Slice(0, len(pixels)), pixels)
 	s.Write(p.view.geometry.Memory.Slice(0, 3*n), p.original[:3*n])
-	if err := p.machine.run(launches, nil); err != nil {
-		return err
-	}
+	work.Replay()
 	s.Read(out, p.squares.Memory.Slice(0, len(out)))
 	return s.Sync()
 }

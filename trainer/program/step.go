@@ -95,7 +95,8 @@ type Reduction struct {
 	sum    []float32        //
 	parts  []*port[float32] // what shards and sum are copies of, where the set's memory is not the host's; else nil
 	total  *port[float32]
-	flying bool // started and not yet waited for: shards are the collective's
+	leaves *departure // of parts
+	flying bool       // started and not yet waited for: shards are the collective's
 }
 
 func (s *Step) String() string {

@@ -32,6 +32,9 @@ func (t *Training) CommitSums(sums []float32, lr float64) error {
 		t.machine.stream.Write(v.Memory, sums[:v.Len])
 		sums = sums[v.Len:]
 	}
+	if err := t.machine.stream.Sync(); err != nil { // no step waits for the commit before
+		return err
+	}
 	t.summed = true
 	return t.Commit(lr)
 }

@@ -12,27 +12,27 @@ import (
 // Training is one trainer's share of an iteration: its shards go through the network side by side.
 type Training struct {
 	*state
-	config   TrainingConfig
-	machine  *machine
-	steps    []*Step
-	launches []launch
-	commit   []launch
-	momentum *Value
-	rate     *Value
-	in       trainingInputs
-	lr       *port[float64]
-	pixels   *port[byte]
-	geometry *port[int32]
-	labels   *port[int32]
-	soft     *port[float32] // nil where no loss takes it
-	grads    []*Value
-	sums     []*Value // what a commit applies: the buckets' sums, then the running statistics'
-	loss     *Value
-	correct  *Value
-	losses   *port[float32]
-	corrects *port[float32]
-	ids      uint32
-	summed   bool // the last Step went well: its sums wait for a Commit
+	config    TrainingConfig
+	machine   *machine
+	steps     []*Step
+	launches  []launch         // of the first room
+	commit    kernel.Recording // the update, with the learning rate
+	momentum  *Value
+	rate      *Value
+	lr        dial
+	in        trainingInputs
+	rooms     []*room // for inputs
+	at, sent  int     // the rooms of the last Step, and of the last input
+	grads     []*Value
+	sums      []*Value // what a commit applies: the buckets' sums, then the running statistics'
+	loss      *Value
+	correct   *Value
+	losses    *port[float32]
+	corrects  *port[float32]
+	told      *departure // losses and corrects
+	ids       uint32
+	summed    bool   // the last Step went well: its sums wait for a Commit
+	meanwhile func() // of Meanwhile
 }
 
 // trainingInputs are what Input fills, and the view of it.
@@ -68,8 +68,8 @@ func trainingOn(m *machine, c TrainingConfig) (*Training, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s, %d shards of %d samples at once: %w", c.Model.Name, c.Groups, c.Images, err)
 	}
-	t.launches, t.commit = launches[0], launches[1]
-	return t, t.open()
+	t.launches = launches[0]
+	return t, t.open(launches[1])
 }
 
 // lower makes the steps: the view, the network, the loss, and the gradients bucket by bucket, each reduced as soon as it is complete; and those of the commit.
@@ -134,22 +134,36 @@ func (t *Training) inputs(l *lowering, g *model.Graph) error {
 	return nil
 }
 
-// open makes the ports to the memory that was built, and settles how the host sees what is reduced.
-func (t *Training) open() error {
-	t.pixels, t.geometry, t.labels = newPort[byte](t.in.pixels.Memory), newPort[int32](t.in.geometry.Memory), newPort[int32](t.in.labels.Memory)
-	if t.in.soft != nil {
-		t.soft = newPort[float32](t.in.soft.Memory)
+// open makes the ports to the memory that was built, settles how the host sees what is reduced, and records what a Step and a Commit do.
+func (t *Training) open(commit []launch) (err error) {
+	m := t.machine
+	if t.lr, err = newDial(m.stream, t.rate.Memory, m.apart); err != nil {
+		return err
 	}
-	t.lr = newPort[float64](t.rate.Memory)
-	t.losses, t.corrects = newPort[float32](t.loss.Memory), newPort[float32](t.correct.Memory)
+	if t.losses, err = newPort[float32](m.stream, t.loss.Memory); err != nil {
+		return err
+	}
+	if t.corrects, err = newPort[float32](m.stream, t.correct.Memory); err != nil {
+		return err
+	}
+	t.told = m.departure("losses and correct images", func() {
+		t.losses.fetch(m.side)
+		t.corrects.fetch(m.side)
+	})
 	for _, s := range t.steps {
 		if s.Kind == Start {
-			if err := t.machine.attach(s.Reduction, t.config.Groups); err != nil {
+			if err := m.attach(s.Reduction, t.config.Groups); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	t.commit = m.stream.Record("the update of "+t.config.Model.Name, func() {
+		t.lr.send(m.stream)
+		for i := range commit {
+			commit[i].kernel.Launch(m.stream, commit[i].args)
+		}
+	})
+	return t.furnish(t.launches)
 }
 
 // backward emits the gradients in the order of the layout, and each bucket's sum once the bucket is complete.
@@ -185,61 +199,40 @@ func (t *Training) update(sums []*Value, records *Value) (steps []*Step) {
 	return steps
 }
 
-// Input gives the samples of the owned shards, in order: pixels [G*N][C][H][W], geometry [G*N][3] (dy, dx, flip), labels [G*N], and noisy soft
-// labels [G*N][classes], nil where no loss takes them.
-func (t *Training) Input(pixels []byte, geometry, labels []int32, soft []float32) error {
-	n := t.config.Groups * t.config.Images
-	s := t.config.Model.Shape
-	if len(pixels) != n*s.Channels*s.Height*s.Width || len(geometry) != 3*n || len(labels) != n || (t.soft != nil && len(soft) != n*s.Classes) {
-		return fmt.Errorf("the input of %d samples has %d pixels, %d geometry, %d labels and %d soft labels", n, len(pixels), len(geometry), len(labels), len(soft))
-	}
-	for i, l := range labels {
-		if l < 0 || int(l) >= s.Classes {
-			return fmt.Errorf("sample %d of the input has the label %d of %d classes", i, l, s.Classes)
-		}
-	}
-	stream := t.machine.stream
-	t.pixels.write(stream, pixels)
-	t.geometry.write(stream, geometry)
-	t.labels.write(stream, labels)
-	if t.soft != nil {
-		t.soft.write(stream, soft)
-	}
-	return stream.Sync()
-}
-
-// Step goes forward and backward over the input, and sums over all shards. It changes neither parameters nor momentum nor running statistics.
-// It gives each owned shard's part of the loss and its images that the network got right, valid until the next Step. c may be nil where this
-// trainer owns every shard.
+// Step goes forward and backward over the input that was sent last, and sums over all shards. It changes neither parameters nor momentum nor running statistics.
+// It gives each owned shard's part of the loss and its images that the network got right, valid until the next Step: that is known before the gradients are, which
+// a device that works apart may still compute when Step returns. c may be nil where this trainer owns every shard.
 func (t *Training) Step(c Collective) (losses, correct []float32, err error) {
-	t.summed = false
-	if err := t.machine.run(t.launches, c); err != nil {
+	m := t.machine
+	t.summed, t.at = false, t.sent
+	r := t.rooms[t.at]
+	r.arrived.Set(m.side)
+	r.arrived.Before(m.stream)
+	m.meanwhile = t.meanwhile
+	if err := m.run(r.acts, c); err != nil {
 		return nil, nil, err
 	}
-	t.losses.fetch(t.machine.stream)
-	t.corrects.fetch(t.machine.stream)
-	if err := t.machine.stream.Sync(); err != nil {
+	m.idle()
+	if err := t.told.here.Wait(); err != nil {
 		return nil, nil, err
 	}
-	t.summed = true
+	t.summed, r.away = true, false
 	return t.losses.host, t.corrects.host, nil
 }
 
 // ErrNoStep is Commit's answer where no Step went well since the last Commit.
 var ErrNoStep = errors.New("nothing to commit: the last step failed, or was committed already")
 
-// Commit applies the summed gradients and statistics of the last Step, all together, with learning rate lr; once (ErrNoStep).
+// Commit applies the summed gradients and statistics of the last Step, all together, with learning rate lr; once (ErrNoStep). It does not wait for the device: whoever
+// reads the state does, and hears of errors.
 func (t *Training) Commit(lr float64) error {
 	if !t.summed {
 		return ErrNoStep
 	}
 	t.summed = false
-	t.lr.host[0] = lr
-	t.lr.send(t.machine.stream)
-	if err := t.machine.run(t.commit, nil); err != nil {
-		return err
-	}
-	return t.machine.stream.Sync()
+	t.lr.turn(lr) // nothing reads the one before: the losses of a later step are here
+	t.commit.Replay()
+	return nil
 }
 
 // LoadMomentum sets the momentum of a trainable parameter.

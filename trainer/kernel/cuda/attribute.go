@@ -19,16 +19,9 @@ func (f *function) allow(shared int) error {
 		return nil
 	}
 	handle := *(*C.CUfunction)(unsafe.Pointer(&f.Function)) // all that a cu.Function holds
-	if code := C.cuFuncSetAttribute(handle, C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(shared)); code != C.CUDA_SUCCESS {
-		return fmt.Errorf("giving blocks of %s %d bytes of shared memory: %s", f.name, shared, codeName(code))
+	if err := result(C.cuFuncSetAttribute(handle, C.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, C.int(shared))); err != nil {
+		return fmt.Errorf("giving blocks of %s %d bytes of shared memory: %w", f.name, shared, err)
 	}
 	f.shared = shared
 	return nil
-}
-
-// codeName is what the driver calls one of its results.
-func codeName(code C.CUresult) string {
-	var name *C.char
-	C.cuGetErrorName(code, &name)
-	return C.GoString(name)
 }

@@ -51,9 +51,9 @@ func (s *set) Arithmetic() string {
 
 func (s *set) Traits() kernel.Traits {
 	if s.half {
-		return kernel.Traits{Block: lanes, Half: true, Fuses: true}
+		return kernel.Traits{Block: lanes, Half: true, Fuses: true, Apart: true}
 	}
-	return kernel.Traits{Block: 1}
+	return kernel.Traits{Block: 1, Apart: true}
 }
 
 func (s *set) Close() { s.device.close() }

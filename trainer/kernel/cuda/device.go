@@ -2,8 +2,10 @@
 
 package cuda
 
+// #include <cuda.h>
+import "C"
+
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -23,19 +25,25 @@ type device struct {
 	ended   chan struct{} // by the owner
 	once    sync.Once
 
+	context C.CUcontext // for threads that wait for a mark
+
 	// The owner's.
 	module    cu.Module
 	functions map[string]*function
-	err       error // the first that went wrong where nobody waited for it: from then on nothing is launched, and every Sync says so
-	last      *prepared
-	spare     [][]byte // pinned memory that no stream needs now
+	err       error        // the first that went wrong where nobody waited for it: from then on nothing is launched, and every Sync says so
+	last      fmt.Stringer // that was enqueued
+	spare     [][]byte     // pinned memory that no stream needs now
 }
 
-// task is a launch, or any other call. A launch is passed by value, so that it does not allocate.
+// task is something to enqueue on a stream, or any other call. It is passed by value, so that a step does not allocate.
 type task struct {
-	kernel *prepared
 	stream *stream
-	args   [mostArgs]cu.DevicePtr
+	kernel *prepared              // a launch,
+	args   [mostArgs]cu.DevicePtr // on these
+	copy   copying                // a copy from or to pinned memory
+	replay *recording             //
+	mark   *mark                  // to be waited for,
+	set    uint64                 // or set for so many times now
 
 	call  func() error
 	what  string     // that call does, if nobody waits for it
@@ -83,16 +91,63 @@ func (d *device) run(ready chan<- error) {
 
 func (d *device) do(t *task) {
 	switch {
-	case t.kernel != nil:
-		d.last = t.kernel
-		if d.err == nil {
-			d.fail(t.kernel.launch(t.stream, &t.args), t.kernel.String())
-		}
 	case t.reply != nil:
 		t.reply <- t.call()
-	case d.err == nil:
+		return
+	case d.err != nil:
+	case t.call != nil:
 		d.fail(t.call(), t.what)
+	default:
+		d.enqueued(t)
 	}
+	if t.set > 0 {
+		t.mark.tell(t.set, d.err)
+	}
+}
+
+// enqueued enqueues a task, and keeps what a failure may be of.
+func (d *device) enqueued(t *task) {
+	switch {
+	case t.kernel != nil:
+		d.last = t.kernel
+	case t.replay != nil:
+		d.last = t.replay
+	}
+	if err := t.enqueue(); err != nil {
+		d.fail(err, t.String())
+	}
+}
+
+func (t *task) enqueue() error {
+	switch {
+	case t.kernel != nil:
+		return t.kernel.launch(t.stream, &t.args)
+	case t.replay != nil:
+		return t.replay.enqueue()
+	case t.mark != nil:
+		return t.mark.enqueue(t.stream, t.set)
+	}
+	return t.copy.enqueue(t.stream)
+}
+
+func (t *task) String() string {
+	switch {
+	case t.kernel != nil:
+		return t.kernel.String()
+	case t.replay != nil:
+		return t.replay.String()
+	case t.mark != nil:
+		return "an event"
+	}
+	return t.copy.String()
+}
+
+// upTo names what may have failed when the device says that something did.
+func (d *device) upTo() string {
+	if d.last == nil {
+		return "waiting for the device"
+	}
+	return "some launch up to " + d.last.String()
 }
 
 // fail keeps the first error.
@@ -129,7 +184,10 @@ func (d *device) open() (context cu.CUContext, err error) {
 	if context, err = gpu.MakeContext(cu.SchedAuto); err != nil {
 		return context, fmt.Errorf("%v: making a context: %w", d, err)
 	}
-	if d.module, err = cu.LoadData(image); err != nil {
+	if err = result(C.cuCtxGetCurrent(&d.context)); err == nil {
+		d.module, err = cu.LoadData(image)
+	}
+	if err != nil {
 		_ = context.Destroy()
 		return context, fmt.Errorf("%v: loading the kernels: %w", d, err)
 	}
@@ -144,7 +202,7 @@ func (d *device) call(f func() error) error {
 	case err := <-reply:
 		return err
 	case <-d.ended:
-		return errors.New("the kernel set is closed")
+		return errClosed
 	}
 }
 

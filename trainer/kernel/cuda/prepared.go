@@ -169,7 +169,7 @@ func (k *prepared) Launch(s kernel.Stream, args []kernel.Memory) {
 		}
 		t.args[i] = m.at
 	}
-	k.device.put(t)
+	own.put(t)
 }
 
 // launch enqueues the launches, for the owner.

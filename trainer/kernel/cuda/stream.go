@@ -16,6 +16,7 @@ import (
 type stream struct {
 	device *device
 	queue  cu.Stream
+	tape   *[]task // where a recording wants what is enqueued; nil: it is for the device
 
 	// The owner's.
 	staging []byte  // pinned; nil: none is needed
@@ -33,6 +34,15 @@ func (d *device) newStream() *stream {
 		runtime.AddCleanup(s, func(q cu.Stream) { d.enqueue(q.Destroy, "giving a stream back") }, s.queue)
 	}
 	return s
+}
+
+// put enqueues a task, or tapes it.
+func (s *stream) put(t task) {
+	if s.tape != nil {
+		*s.tape = append(*s.tape, t)
+		return
+	}
+	s.device.put(t)
 }
 
 // fetch is numbers on their way to the host.
@@ -58,6 +68,11 @@ func (d *device) stage() (memory []byte, err error) {
 // Write implements kernel.Stream.
 func (s *stream) Write(dst kernel.Memory, src any) {
 	m := s.device.own(dst)
+	if p, ok := src.(*kernel.Pinned); ok {
+		s.put(s.pinnedCopy(m, p, true))
+		return
+	}
+	s.device.untaped(s)
 	size := fits(m, src)
 	s.device.enqueue(func() error {
 		return s.pieces(m, size, func(piece []byte, at cu.DevicePtr, from int) error {
@@ -70,6 +85,11 @@ func (s *stream) Write(dst kernel.Memory, src any) {
 // Read implements kernel.Stream.
 func (s *stream) Read(dst any, src kernel.Memory) {
 	m := s.device.own(src)
+	if p, ok := dst.(*kernel.Pinned); ok {
+		s.put(s.pinnedCopy(m, p, false))
+		return
+	}
+	s.device.untaped(s)
 	size := fits(m, dst)
 	s.device.enqueue(func() error {
 		return s.pieces(m, size, func(piece []byte, at cu.DevicePtr, from int) error {
@@ -121,11 +141,9 @@ func (s *stream) Sync() error {
 	d := s.device
 	return d.call(func() error {
 		if d.err == nil {
-			what := "waiting for the device"
-			if d.last != nil {
-				what = "some launch up to " + d.last.String()
+			if err := s.drain(); err != nil {
+				d.fail(err, d.upTo())
 			}
-			d.fail(s.drain(), what)
 			if d.err == nil && s.staging != nil {
 				d.spare, s.staging = append(d.spare, s.staging), nil
 			}

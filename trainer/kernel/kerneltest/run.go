@@ -68,6 +68,7 @@ func Run(t *testing.T, set kernel.Set, o Options) {
 		t.Run("allocations", func(t *testing.T) { allocations(t, set) })
 	}
 	t.Run("memory", func(t *testing.T) { memory(t, set) })
+	t.Run("recordings", func(t *testing.T) { recordings(t, set, o.Allocates) })
 }
 
 // subject is an op with its arguments' contents, on a set.

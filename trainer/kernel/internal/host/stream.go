@@ -73,3 +73,30 @@ func fits(dst, src int, typed bool) {
 		panic(fmt.Sprintf("kernel: copy of %d elements into %d, or between types", src, dst))
 	}
 }
+
+// recording is what enqueues the work: there is nothing to save by telling it once.
+type recording func()
+
+// Replay implements kernel.Recording.
+func (r recording) Replay() { r() }
+
+// Record implements kernel.Stream.
+func (Stream[F]) Record(_ string, do func()) kernel.Recording { return recording(do) }
+
+// Pin implements kernel.Stream.
+func (Stream[F]) Pin(kernel.Type, int) (*kernel.Pinned, error) { return nil, nil }
+
+// mark is where everything is done.
+type mark struct{}
+
+// Set implements kernel.Mark.
+func (mark) Set(kernel.Stream) {}
+
+// Before implements kernel.Mark.
+func (mark) Before(kernel.Stream) {}
+
+// Wait implements kernel.Mark.
+func (mark) Wait() error { return nil }
+
+// NewMark implements kernel.Stream.
+func (Stream[F]) NewMark() kernel.Mark { return mark{} }
