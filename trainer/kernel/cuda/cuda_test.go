@@ -42,6 +42,7 @@ func TestSuite(t *testing.T) {
 	}
 	s := open(t)
 	kerneltest.Run(t, s, kerneltest.Options{Seed: 1, Trials: 8, Variants: variants})
+	publishedBlocks(t, s.(*set).device)
 	counts, err := s.(*set).device.launched()
 	if err != nil {
 		t.Fatal(err)

@@ -57,6 +57,8 @@ func integer(r *rand.Rand, op kernel.Op, name string, j int) int {
 	switch {
 	case name == "labels":
 		return r.IntN(op.K)
+	case name == "samples" || name == "step": // any word
+		return int(r.Uint32())
 	case j%3 == 2:
 		return r.IntN(2)
 	}
