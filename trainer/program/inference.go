@@ -39,10 +39,11 @@ type Inference struct {
 
 // NewInference prepares the network for at most so many images at once.
 func NewInference(set kernel.Set, spec model.Spec, images int, mean, std []float64, pad int) (*Inference, error) {
-	return inferenceOn(newMachine(set), spec, images, mean, std, pad)
+	return inferenceOn(newMachine(set), spec, images, mean, std, pad, nil)
 }
 
-func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, pad int) (*Inference, error) {
+// inferenceOn does behind the logits what behind emits, unless it is nil.
+func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, pad int, behind func(l *lowering, logits *Value)) (*Inference, error) {
 	g, err := model.Inference(spec, images)
 	if err != nil {
 		return nil, err
@@ -58,6 +59,9 @@ func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, p
 		return nil, fmt.Errorf("%s: %w", spec.Name, err)
 	}
 	p.logits.lasts = true
+	if behind != nil {
+		behind(l, p.logits)
+	}
 	p.steps = rewrite(l.steps, m.passes)
 	p.original = originals(images, p.pad)
 	launches, err := m.build(p.steps)
@@ -80,6 +84,14 @@ func originals(n int, pad int32) []int32 {
 // Logits writes the logits of n images [n][classes]: pixels [n][C][H][W], geometry [n][3], nil for the images as they are. An image's logits do
 // not depend on the others.
 func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32) error {
+	if err := p.enqueue(pixels, geometry, n, out); err != nil {
+		return err
+	}
+	return p.machine.stream.Sync()
+}
+
+// enqueue is Logits without the wait.
+func (p *Inference) enqueue(pixels []byte, geometry []int32, n int, out []float32) error {
 	if geometry == nil && n <= p.images {
 		geometry = p.original[:3*n]
 	}
@@ -102,7 +114,7 @@ func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32
 		return err
 	}
 	s.Read(out, p.logits.Memory.Slice(0, len(out)))
-	return s.Sync()
+	return nil
 }
 
 func checkInput(spec model.Spec, n, most int, pixels []byte, geometry []int32, out []float32) error {
