@@ -29,7 +29,7 @@ type Inference struct {
 	*state
 	spec     model.Spec
 	pad      int32
-	images   int // at most
+	images   int // in flight
 	view     *view
 	steps    []*Step
 	sizes    map[int][]launch // by number of images
@@ -37,7 +37,7 @@ type Inference struct {
 	original []int32
 }
 
-// NewInference prepares the network for at most so many images at once.
+// NewInference prepares the network for so many images in flight: they bound memory and change no number.
 func NewInference(set kernel.Set, spec model.Spec, images int, mean, std []float64, pad int) (*Inference, error) {
 	return inferenceOn(newMachine(set), spec, images, mean, std, pad, nil)
 }
@@ -82,15 +82,26 @@ func originals(n int, pad int32) []int32 {
 }
 
 // Logits writes the logits of n images [n][classes]: pixels [n][C][H][W], geometry [n][3], nil for the images as they are. An image's logits do
-// not depend on the others.
+// not depend on the others. More images than may be in flight follow one another, and only the last are waited for: a device goes on while the host prepares the next.
 func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32) error {
-	if err := p.enqueue(pixels, geometry, n, out); err != nil {
-		return err
+	if n < 1 || len(pixels)%n != 0 || len(out)%n != 0 || geometry != nil && len(geometry) != 3*n {
+		return checkInput(p.spec, n, n, pixels, geometry, out)
+	}
+	size, classes := len(pixels)/n, len(out)/n
+	for from := 0; from < n; from += p.images {
+		to := min(from+p.images, n)
+		views := geometry
+		if views != nil {
+			views = views[3*from : 3*to]
+		}
+		if err := p.enqueue(pixels[from*size:to*size], views, to-from, out[from*classes:to*classes]); err != nil {
+			return err
+		}
 	}
 	return p.machine.stream.Sync()
 }
 
-// enqueue is Logits without the wait.
+// enqueue is Logits of what may be in flight, without the wait.
 func (p *Inference) enqueue(pixels []byte, geometry []int32, n int, out []float32) error {
 	if geometry == nil && n <= p.images {
 		geometry = p.original[:3*n]
