@@ -31,7 +31,10 @@ var arrows = []arrow{
 	{"dataloader/matfile/...", []string{"dataloader/matfile/..."}},
 	{"dataloader", []string{"dataloader/matfile/...", "noise/philox", "proto/..."}},
 
-	{"trainer/kernel/...", []string{"noise/elementary", "trainer/kernel/..."}},
+	// The suite holds the kinds that draw to the bits of package noise.
+	{"trainer/kernel/kerneltest", []string{"noise", "trainer/kernel/..."}},
+	// Losses need exp and log with fixed bits, and a noise is drawn where the logits are.
+	{"trainer/kernel/...", []string{"noise/philox", "noise/elementary", "trainer/kernel/..."}},
 	{"trainer/model", []string{"trainer/kernel"}},
 	{"trainer/program", []string{"trainer/model", "trainer/kernel/..."}},
 	{"trainer/optim", []string{"trainer/kernel/..."}},

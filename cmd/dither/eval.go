@@ -24,7 +24,7 @@ import (
 // Images in flight: they bound memory and change no number.
 const (
 	evalImages = 32
-	stride     = 8 * evalImages // images between two looks at the progress bar
+	stride     = 8 * evalImages // images between two looks at the progress bar; a GPU does them without a wait
 )
 
 // evalResult is what `dither eval --json` prints.
@@ -225,7 +225,7 @@ func (e *evaluator) logits(ctx context.Context, images dataloader.Images, ids []
 	if err := trainer.LoadParameters(p, e.checkpoint); err != nil {
 		return nil, badInput(err)
 	}
-	return e.inPieces(ctx, e.title, ids, stride, func(ids []uint32) ([]float32, error) { return evaluation.Logits(p, e.batch(images, ids, evalImages)) })
+	return e.inPieces(ctx, e.title, ids, stride, func(ids []uint32) ([]float32, error) { return evaluation.Logits(p, e.batch(images, ids, stride)) })
 }
 
 func (e *evaluator) norms(ctx context.Context, images dataloader.Images, ids []uint32) ([]float32, error) {

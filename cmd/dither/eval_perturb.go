@@ -144,7 +144,7 @@ func (e *evaluator) stability(ctx context.Context, f *perturbFlags, path, split 
 func (e *evaluator) perturb(ctx context.Context, f *perturbFlags, split string, images dataloader.Images, ids []uint32) (*perturbResult, error) {
 	began := time.Now()
 	sample := dataloader.Subset(f.seed, e.set.Train.N(), f.images)
-	p := &perturbation{evaluator: e, flags: f, parameters: trainableByName(e.checkpoint), changed: e.batch(e.set.Train, sample, evalImages), judged: e.batch(images, ids, evalImages)}
+	p := &perturbation{evaluator: e, flags: f, parameters: trainableByName(e.checkpoint), changed: e.batch(e.set.Train, sample, stride), judged: e.batch(images, ids, stride)}
 	var err error
 	if p.program, err = program.NewInference(e.kernels, e.network(), evalImages, e.mean, e.std, trainer.Pad); err != nil {
 		return nil, badInput(err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -52,11 +51,14 @@ type Service struct {
 
 	turn     chan struct{} // full while somebody has what follows: one forward pass at a time
 	network  *program.Inference
+	draws    *program.NoisyInference // the network, where it draws the noise too; else nil
 	views    views
 	cache    store
 	pixels   []byte
 	geometry []int32
+	ids      []uint32
 	out      []float32
+	noisy    []float32
 	hits     uint64
 	misses   uint64
 }
@@ -136,7 +138,14 @@ func (s *Service) loadNetwork() error {
 		return fmt.Errorf("the teacher has parameters sha256 %.12s and the spec says %.12s; the file was changed: give the run the original", got, t.GetSha256())
 	}
 	shape := model.Shape{Channels: int(d.GetChannels()), Height: int(d.GetHeight()), Width: int(d.GetWidth()), Classes: s.classes}
-	s.network, err = program.NewInference(s.Kernels, model.Spec{Name: t.GetModel().GetName(), Shortcut: t.GetModel().GetShortcut(), Shape: shape}, images, d.GetMean(), d.GetStd(), pad)
+	network := model.Spec{Name: t.GetModel().GetName(), Shortcut: t.GetModel().GetShortcut(), Shape: shape}
+	if n, can := s.drawn(); can {
+		if s.draws, err = program.NewNoisyInference(s.Kernels, network, images, d.GetMean(), d.GetStd(), pad, n); err == nil {
+			s.network = s.draws.Inference
+		}
+	} else {
+		s.network, err = program.NewInference(s.Kernels, network, images, d.GetMean(), d.GetStd(), pad)
+	}
 	if err != nil {
 		return fmt.Errorf("teacher: %w", err)
 	}
@@ -145,7 +154,8 @@ func (s *Service) loadNetwork() error {
 	}
 	s.pixels = make([]byte, images*s.imageBytes())
 	s.geometry = make([]int32, 3*images)
-	s.out = make([]float32, images*s.classes)
+	s.ids = make([]uint32, images)
+	s.out, s.noisy = make([]float32, images*s.classes), make([]float32, images*s.classes)
 	return s.openCache()
 }
 
@@ -206,18 +216,17 @@ func (s *Service) NoisyLabels(ctx context.Context, r *ditherv1.NoisyLabelsReques
 	if err := s.check(r); err != nil {
 		return nil, err
 	}
-	soft := make([]float32, len(r.GetSamples())*s.classes)
-	if err := s.softLabels(ctx, r.GetIteration(), r.GetSamples(), soft); err != nil {
+	labels, noisy := make([]float32, len(r.GetSamples())*s.classes), make([]bool, len(r.GetSamples()))
+	if err := s.softLabels(ctx, r.GetIteration(), r.GetSamples(), labels, noisy); err != nil {
 		if ctx.Err() != nil {
 			return nil, status.FromContextError(ctx.Err()).Err()
 		}
 		return nil, ditherv1.Fault(codes.Internal, err.Error(), "teacher-logit service", "see its log")
 	}
-	k := noise.Iteration(s.spec.GetNoise(), r.GetIteration())
-	if err := s.noise.Perturb(ctx, s.spec.GetSeed(), k, r.GetSamples(), soft, soft); err != nil {
+	if err := s.perturb(ctx, r.GetIteration(), r.GetSamples(), noisy, labels); err != nil {
 		return nil, noiseFault(ctx, err)
 	}
-	return &ditherv1.NoisyLabelsResponse{Labels: ditherv1.Float32Tensor(soft, int64(len(r.GetSamples())), int64(s.classes))}, nil
+	return &ditherv1.NoisyLabelsResponse{Labels: ditherv1.Float32Tensor(labels, int64(len(r.GetSamples())), int64(s.classes))}, nil
 }
 
 // TeacherStatus implements dither.v1.TeacherService.
@@ -251,69 +260,6 @@ func (s *Service) check(r *ditherv1.NoisyLabelsRequest) error {
 		if int(id) >= s.Data.Train.N() {
 			return refuse(fmt.Sprintf("there is no sample %d among %d training images", id, s.Data.Train.N()), "")
 		}
-	}
-	return nil
-}
-
-// view is how the teacher sees a sample at iteration k.
-func (s *Service) view(k, sample uint32) dataloader.Geometry {
-	return dataloader.View(s.spec.GetSeed(), s.order.Epoch(k), sample, s.views.augmented, s.Data.Flip, pad)
-}
-
-// softLabels writes the teacher's logits [n][classes] of the samples' views at iteration k.
-func (s *Service) softLabels(ctx context.Context, k uint32, samples []uint32, out []float32) error {
-	if s.logits != nil {
-		for i, id := range samples {
-			copy(out[i*s.classes:(i+1)*s.classes], s.logits[int(id)*s.classes:])
-		}
-		return nil
-	}
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.leave()
-	var missing []int
-	for i, id := range samples {
-		if s.cache.get(s.views.key(id, s.view(k, id)), out[i*s.classes:(i+1)*s.classes]) {
-			s.hits++
-		} else {
-			missing = append(missing, i)
-		}
-	}
-	s.misses += uint64(len(missing))
-	for from := 0; from < len(missing); from += images {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err := s.forward(k, samples, missing[from:min(from+images, len(missing))], out); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// forward puts the samples at the given places through the teacher, and into the cache.
-func (s *Service) forward(k uint32, samples []uint32, places []int, out []float32) error {
-	size := s.imageBytes()
-	for j, i := range places {
-		id := samples[i]
-		copy(s.pixels[j*size:(j+1)*size], s.Data.Train.Pixels[int(id)*size:])
-		g := s.view(k, id)
-		s.geometry[3*j], s.geometry[3*j+1], s.geometry[3*j+2] = g.DY, g.DX, g.Flip
-	}
-	n := len(places)
-	if err := s.network.Logits(s.pixels[:n*size], s.geometry[:3*n], n, s.out[:n*s.classes]); err != nil {
-		return err
-	}
-	for j, i := range places {
-		row := s.out[j*s.classes : (j+1)*s.classes]
-		for _, v := range row {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return fmt.Errorf("the teacher's logits of training image %d are not finite: its parameters are not a trained network's", samples[i])
-			}
-		}
-		copy(out[i*s.classes:(i+1)*s.classes], row)
-		s.cache.put(s.views.key(samples[i], s.view(k, samples[i])), row)
 	}
 	return nil
 }

@@ -157,6 +157,8 @@ func (o Op) Args() []Arg {
 		return []Arg{flat("theta", Real, InOut, m*c*plane), flat("v", Real, InOut, m*c*plane), in("g", m*c*plane), in("lr", 1)}
 	case RunningAverage:
 		return []Arg{flat("r", Real, InOut, m*c*plane), in("s", m*c*plane)}
+	case GaussianNoise, SymmetricNoise:
+		return []Arg{in("y", m*o.K), flat("samples", Int, In, m), flat("step", Int, In, 1), out("noisy", m*o.K)}
 	}
 	panic(fmt.Sprintf("kernel: no arguments known for %v", o.Kind))
 }

@@ -136,7 +136,7 @@ func (o Op) fusionFlaw() string {
 func (o Op) shapeFlaw() string {
 	images, logits := o.Kind != NormFinish, false
 	switch o.Kind {
-	case QuadraticForward, QuadraticGrad, KDForward, KDGrad, CEForward, CEGrad, Correct, OneHot, LinearBiasGrad:
+	case QuadraticForward, QuadraticGrad, KDForward, KDGrad, CEForward, CEGrad, Correct, OneHot, LinearBiasGrad, GaussianNoise, SymmetricNoise:
 		logits = true
 	case Gather:
 		if o.K < 1 || o.Groups != 1 || o.N != 1 || o.H != 1 || o.W != 1 {
@@ -227,6 +227,17 @@ func (o Op) numberFlaw() string {
 	case KDForward, KDGrad:
 		if o.Temperature <= 0 {
 			return "Temperature must be above 0"
+		}
+	case GaussianNoise:
+		if o.Scale < 0 {
+			return "Scale, a standard deviation, must not be negative"
+		}
+	case SymmetricNoise:
+		if o.Scale < 0 || o.Scale > 1 {
+			return "Scale, a probability, must lie in [0, 1]"
+		}
+		if o.K < 2 {
+			return "K must be at least 2: a logit takes the value of another"
 		}
 	}
 	if o.Epsilon < 0 {

@@ -199,6 +199,12 @@ const (
 
 	// Gather: x [C], index Int [K] -> y [K]: y_i = x[index_i], or 0 where index_i < 0. y is Half if Op.Half.
 	Gather
+
+	// GaussianNoise: y [M][K], samples Int [M], step Int [1] -> noisy [M][K]: y + Scale z, the normals z drawn by (Seed, step, sample): in docs/random.md, Gaussian, with Scale for sd. The words of
+	// step and samples are unsigned. These two have the bits of package noise in every set whose Real is float32, whatever its arithmetic.
+	GaussianNoise
+	// SymmetricNoise: y, samples, step -> noisy, as GaussianNoise: each logit takes, with probability Scale, the value of another of its image's K >= 2: in docs/random.md, Symmetric, with Scale for p.
+	SymmetricNoise
 )
 
 // Op is a kernel's description: comparable, so that equal ops share one kernel. Fields that a Kind does not mention are zero.
@@ -228,6 +234,7 @@ type Op struct {
 	Temperature  float64
 	Momentum     float64
 	WeightDecay  float64
+	Seed         uint64 // of a noise
 }
 
 // Fusion is what a convolution does beside its own work; see Op.Before and Op.After. norm(x) is NormForward of x; per group statistics lie dense unless BeforeStride is -1.
@@ -346,7 +353,7 @@ var kindNames = [...]string{"none", "View", "ConvForward", "ConvDataGrad", "Conv
 	"NormStats", "NormSums", "NormFinish", "NormForward", "NormGradSums", "NormDataGrad", "NormEvalDataGrad", "NormSquares",
 	"ReLU", "ReLUGrad", "Add", "ShortcutForward", "ShortcutGrad", "PoolForward", "PoolGrad", "Flatten", "Unflatten",
 	"LinearForward", "LinearDataGrad", "LinearWeightGrad", "LinearBiasGrad", "LinearSquares",
-	"QuadraticForward", "QuadraticGrad", "KDForward", "KDGrad", "CEForward", "CEGrad", "Correct", "OneHot", "Zero", "SGD", "RunningAverage", "Gather"}
+	"QuadraticForward", "QuadraticGrad", "KDForward", "KDGrad", "CEForward", "CEGrad", "Correct", "OneHot", "Zero", "SGD", "RunningAverage", "Gather", "GaussianNoise", "SymmetricNoise"}
 
 // Kinds are all kinds, in order: a suite runs each.
 func Kinds() []Kind {

@@ -63,7 +63,7 @@ func TestPassesChangeNoBit(t *testing.T) {
 		in := makeSamples(n, shape, 7)
 		mean, std := normalised(shape.Channels)
 		evaluation := func(passes []pass) map[string][]float32 {
-			net, err := inferenceOn(machineWith(set, passes), spec, n, mean, std, pad)
+			net, err := inferenceOn(machineWith(set, passes), spec, n, mean, std, pad, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

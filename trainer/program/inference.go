@@ -30,7 +30,7 @@ type Inference struct {
 	*state
 	spec     model.Spec
 	pad      int32
-	images   int // at most
+	images   int // in flight
 	view     *view
 	steps    []*Step
 	sizes    map[int]kernel.Recording // by number of images
@@ -38,12 +38,13 @@ type Inference struct {
 	original []int32
 }
 
-// NewInference prepares the network for at most so many images at once.
+// NewInference prepares the network for so many images in flight: they bound memory and change no number.
 func NewInference(set kernel.Set, spec model.Spec, images int, mean, std []float64, pad int) (*Inference, error) {
-	return inferenceOn(newMachine(set), spec, images, mean, std, pad)
+	return inferenceOn(newMachine(set), spec, images, mean, std, pad, nil)
 }
 
-func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, pad int) (*Inference, error) {
+// inferenceOn does behind the logits what behind emits, unless it is nil.
+func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, pad int, behind func(l *lowering, logits *Value)) (*Inference, error) {
 	g, err := model.Inference(spec, images)
 	if err != nil {
 		return nil, err
@@ -59,6 +60,9 @@ func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, p
 		return nil, fmt.Errorf("%s: %w", spec.Name, err)
 	}
 	p.logits.lasts = true
+	if behind != nil {
+		behind(l, p.logits)
+	}
 	p.steps = rewrite(l.steps, m.passes)
 	p.original = originals(images, p.pad)
 	launches, err := m.build(p.steps)
@@ -82,8 +86,27 @@ func originals(n int, pad int32) []int32 {
 }
 
 // Logits writes the logits of n images [n][classes]: pixels [n][C][H][W], geometry [n][3], nil for the images as they are. An image's logits do
-// not depend on the others.
+// not depend on the others. More images than may be in flight follow one another, and only the last are waited for: a device goes on while the host prepares the next.
 func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32) error {
+	if n < 1 || len(pixels)%n != 0 || len(out)%n != 0 || geometry != nil && len(geometry) != 3*n {
+		return checkInput(p.spec, n, n, pixels, geometry, out)
+	}
+	size, classes := len(pixels)/n, len(out)/n
+	for from := 0; from < n; from += p.images {
+		to := min(from+p.images, n)
+		views := geometry
+		if views != nil {
+			views = views[3*from : 3*to]
+		}
+		if err := p.enqueue(pixels[from*size:to*size], views, to-from, out[from*classes:to*classes]); err != nil {
+			return err
+		}
+	}
+	return p.machine.stream.Sync()
+}
+
+// enqueue is Logits of what may be in flight, without the wait.
+func (p *Inference) enqueue(pixels []byte, geometry []int32, n int, out []float32) error {
 	if geometry == nil && n <= p.images {
 		geometry = p.original[:3*n]
 	}
@@ -105,7 +128,7 @@ func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32
 	s.Write(p.view.geometry.Memory.Slice(0, 3*n), geometry)
 	work.Replay()
 	s.Read(out, p.logits.Memory.Slice(0, len(out)))
-	return s.Sync()
+	return nil
 }
 
 func checkInput(spec model.Spec, n, most int, pixels []byte, geometry []int32, out []float32) error {

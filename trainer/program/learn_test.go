@@ -79,8 +79,25 @@ func TestAnImagesResultsDoNotDependOnTheOthers(t *testing.T) {
 	if away(widen(all["views"]), widen(all["logits"])) < 1e-3 {
 		t.Error("a view gives the logits of the image itself: the geometry is not used")
 	}
-	if err := net.Logits(in.pixels, nil, most+1, make([]float32, (most+1)*small.Classes)); err == nil {
-		t.Error("more images than the program takes were taken")
+	many, views := make([]float32, 2*most*small.Classes), append(in.geometry, in.geometry...)
+	for i, n := range []int{2 * most, most + 2} {
+		if err := net.Logits(append(in.pixels, in.pixels...)[:n*len(in.pixels)/most], views[:3*n], n, many[:n*small.Classes]); err != nil {
+			t.Fatal(err)
+		}
+		sameBits(t, []string{"twice as many as may be in flight", "2 more than may be in flight"}[i],
+			map[string][]float32{"first": many[:most*small.Classes], "last": many[most*small.Classes : n*small.Classes]},
+			map[string][]float32{"first": all["views"], "last": all["views"][:(n-most)*small.Classes]})
+		clear(many)
+	}
+	for what, bad := range map[string]func() error{
+		"fewer pixels": func() error { return net.Logits(in.pixels[1:], nil, most, many[:most*small.Classes]) },
+		"no images":    func() error { return net.Logits(nil, nil, 0, nil) },
+		"fewer views":  func() error { return net.Logits(in.pixels, views[:3], most, many[:most*small.Classes]) },
+		"fewer logits": func() error { return net.Logits(in.pixels, nil, most, many[:most]) },
+	} {
+		if bad() == nil {
+			t.Errorf("%s were taken", what)
+		}
 	}
 }
 

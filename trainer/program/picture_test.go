@@ -34,7 +34,7 @@ func TestPassesDoWhatTheirPicturesShow(t *testing.T) {
 			return must(t, p, err).steps
 		}},
 		{"inference", func(m *machine) []*Step {
-			p, err := inferenceOn(m, spec, 2, mean, std, pad)
+			p, err := inferenceOn(m, spec, 2, mean, std, pad, nil)
 			return must(t, p, err).steps
 		}},
 		{"squared norm", func(m *machine) []*Step {

@@ -126,6 +126,8 @@ var plans = map[kernel.Kind]func(*prepared){
 	kernel.Zero:             planZero,
 	kernel.SGD:              planSGD,
 	kernel.RunningAverage:   planRunningAverage,
+	kernel.GaussianNoise:    planGaussianNoise,
+	kernel.SymmetricNoise:   planSymmetricNoise,
 }
 
 // prepared is a kernel: steps, one after the other, each cut into units that any worker may do in any order.

@@ -30,4 +30,5 @@
 //   - PoolForward: the plane's sum divided by H*W. PoolGrad: dy divided by H*W. View: (pixel/255 - mean)/std.
 //   - ReLU: x < 0 gives 0, all else is itself. SGD and RunningAverage: as in package vector; 1-mu is rounded once.
 //   - Losses and softmax: in float64 (an image after the other in a block, then the tree), with noise/elementary's exp and log; rounded at the end. QuadraticGrad: Scale (f-y) in float32.
+//   - GaussianNoise, SymmetricNoise: as docs/random.md says; they are package noise's and the same in every arithmetic.
 package cpu

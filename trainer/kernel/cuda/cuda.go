@@ -132,4 +132,6 @@ var plans = map[kernel.Kind]func(*prepared){
 	kernel.Zero:             planZero,
 	kernel.SGD:              planSGD,
 	kernel.RunningAverage:   planRunningAverage,
+	kernel.GaussianNoise:    planGaussianNoise,
+	kernel.SymmetricNoise:   planSymmetricNoise,
 }

@@ -59,6 +59,8 @@ var ops = map[kernel.Kind]func(*rand.Rand) kernel.Op{
 		o.Momentum, o.Scale = r.Float64(), 1/float64(1+r.IntN(7))
 		return o
 	},
+	kernel.GaussianNoise:  func(r *rand.Rand) kernel.Op { return drawn(r, 1, 3*r.Float64()) },
+	kernel.SymmetricNoise: func(r *rand.Rand) kernel.Op { return drawn(r, 2, []float64{1, r.Float64()}[r.IntN(2)]) },
 }
 
 func between(r *rand.Rand, least, most int) int { return least + r.IntN(most-least+1) }
@@ -187,6 +189,16 @@ func logits(r *rand.Rand) kernel.Op {
 func loss(r *rand.Rand) kernel.Op {
 	o := logits(r)
 	o.Scale, o.Temperature = 1/float64(o.Groups*o.N), 1+3*r.Float64()
+	return o
+}
+
+// drawn is a noise: none at all, once in a while.
+func drawn(r *rand.Rand, classes int, scale float64) kernel.Op {
+	o := logits(r)
+	o.K, o.Seed = max(o.K, classes), r.Uint64()
+	if r.IntN(4) > 0 {
+		o.Scale = scale
+	}
 	return o
 }
 

@@ -41,6 +41,10 @@ var refused = []kernel.Op{
 	{Kind: kernel.KDGrad, Groups: 1, N: 1, K: 3, Scale: 1},
 	{Kind: kernel.CEForward, Groups: 1, N: 1, K: 0, Scale: 1},
 	{Kind: kernel.OneHot, Groups: 1, N: 1, K: 3},
+	{Kind: kernel.GaussianNoise, Groups: 1, N: 1, K: 0, Scale: 1},
+	{Kind: kernel.GaussianNoise, Groups: 1, N: 1, K: 3, Scale: -1},
+	{Kind: kernel.SymmetricNoise, Groups: 1, N: 1, K: 1},
+	{Kind: kernel.SymmetricNoise, Groups: 1, N: 1, K: 3, Scale: 1.5},
 }
 
 func refuses(t *testing.T, set kernel.Set) {

@@ -63,6 +63,7 @@ func Run(t *testing.T, set kernel.Set, o Options) {
 	if set.Traits().Fuses {
 		t.Run("fused", func(t *testing.T) { fusing(t, set, variants, o) })
 	}
+	t.Run("noises", func(t *testing.T) { noises(t, set) })
 	t.Run("refused", func(t *testing.T) { refuses(t, set) })
 	if !o.Allocates {
 		t.Run("allocations", func(t *testing.T) { allocations(t, set) })

@@ -106,6 +106,13 @@ var mutants = map[string]struct {
 			}
 		})
 	}},
+	"rounds a noise the wrong way": {where: "noises", says: "package noise", spoil: func() spoiler {
+		return outputs(func(op kernel.Op, _ kernel.Arg, v []float64) {
+			if op.Kind == kernel.GaussianNoise {
+				v[len(v)-1] = float64(math.Nextafter32(float32(v[len(v)-1]), 0))
+			}
+		})
+	}},
 	"flushes denormals": {where: "ConvForward", says: "gave other bits", variant: true, spoil: func() spoiler {
 		return replaced(func(v float64) bool { return v != 0 && math.Abs(v) < 0x1p-126 }, 0)
 	}},

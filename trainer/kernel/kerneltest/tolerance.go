@@ -49,7 +49,7 @@ func terms(op kernel.Op) float64 {
 func tolerance(op kernel.Op) float64 {
 	limit := chained(terms(op))
 	switch op.Kind {
-	case kernel.ReLU, kernel.ReLUGrad, kernel.ShortcutForward, kernel.ShortcutGrad, kernel.Flatten, kernel.Unflatten, kernel.Correct, kernel.OneHot, kernel.Zero, kernel.Gather:
+	case kernel.ReLU, kernel.ReLUGrad, kernel.ShortcutForward, kernel.ShortcutGrad, kernel.Flatten, kernel.Unflatten, kernel.Correct, kernel.OneHot, kernel.Zero, kernel.Gather, kernel.SymmetricNoise:
 		return 0
 	case kernel.ConvForward, kernel.ConvDataGrad, kernel.ConvWeightGrad, kernel.ConvSquares:
 		if op.R == 3 && op.Stride == 1 && op.C >= 8 && op.K >= 8 {

@@ -59,6 +59,8 @@ func integer(r *rand.Rand, op kernel.Op, name string, j int) int {
 		return r.IntN(op.K)
 	case name == "index":
 		return r.IntN(op.C+op.C/8+1) - op.C/8 - 1 // some of nothing
+	case name == "samples" || name == "step": // any word
+		return int(r.Uint32())
 	case j%3 == 2:
 		return r.IntN(2)
 	}

@@ -51,6 +51,8 @@ var kinds = map[kernel.Kind]func(*call){
 	kernel.Zero:             (*call).zero,
 	kernel.SGD:              (*call).sgd,
 	kernel.RunningAverage:   (*call).runningAverage,
+	kernel.GaussianNoise:    (*call).gaussianNoise,
+	kernel.SymmetricNoise:   (*call).symmetricNoise,
 }
 
 type set struct{}
