@@ -21,6 +21,7 @@ type device struct {
 	closed chan struct{} // by close
 	ended  chan struct{} // by the owner
 	once   sync.Once
+	holds  holds
 
 	// The owner's.
 	module    cu.Module
@@ -45,7 +46,7 @@ type task struct {
 const ahead = 256
 
 func openDevice(number int) (*device, error) {
-	d := &device{number: number, queue: make(chan task, ahead), closed: make(chan struct{}), ended: make(chan struct{}), functions: map[string]*function{}}
+	d := &device{number: number, queue: make(chan task, ahead), closed: make(chan struct{}), ended: make(chan struct{}), functions: map[string]*function{}, holds: holds{all: map[*held]struct{}{}}}
 	ready := make(chan error)
 	go d.run(ready)
 	if err := <-ready; err != nil {
