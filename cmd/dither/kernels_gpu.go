@@ -47,7 +47,7 @@ func openCUDA(device int) (kernel.Set, error) {
 	}
 	set, err := cuda.New(cuda.Options{Device: device})
 	if err != nil {
-		return nil, fmt.Errorf("--kernels cuda: %w", err)
+		return nil, badInput(fmt.Errorf("--kernels cuda: %w", err))
 	}
 	return set, nil
 }

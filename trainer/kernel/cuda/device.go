@@ -98,7 +98,7 @@ func (d *device) do(t *task) {
 // fail keeps the first error.
 func (d *device) fail(err error, what string) {
 	if err != nil && d.err == nil {
-		d.err = fmt.Errorf("%v: %s: %w", d, what, err)
+		d.err = fmt.Errorf("%v: %s: %w%s", d, what, err, remedy(err))
 	}
 }
 
@@ -126,11 +126,11 @@ func (d *device) open() (context cu.CUContext, err error) {
 		return context, fmt.Errorf("%v is of compute capability %d.%d; the kernels need 8.0 or later: %w", d, major, minor, kernel.ErrUnsupported)
 	}
 	if context, err = gpu.MakeContext(cu.SchedAuto); err != nil {
-		return context, fmt.Errorf("%v: making a context: %w", d, err)
+		return context, fmt.Errorf("%v: making a context: %w%s", d, err, remedy(err))
 	}
 	if d.module, err = cu.LoadData(image); err != nil {
 		_ = context.Destroy()
-		return context, fmt.Errorf("%v: loading the kernels: %w", d, err)
+		return context, fmt.Errorf("%v is of compute capability %d.%d: loading the kernels: %w%s", d, major, minor, err, remedy(err))
 	}
 	return context, nil
 }
