@@ -29,7 +29,8 @@ type Inference struct {
 	*state
 	spec     model.Spec
 	pad      int32
-	images   int // at most
+	most     int // images of a call
+	images   int // of them at once
 	view     *view
 	steps    []*Step
 	sizes    map[int][]launch // by number of images
@@ -37,9 +38,16 @@ type Inference struct {
 	original []int32
 }
 
-// NewInference prepares the network for at most so many images at once.
+// NewInference prepares the network for calls of at most so many images. They go through it at once, or as many as there is memory for.
 func NewInference(set kernel.Set, spec model.Spec, images int, mean, std []float64, pad int) (*Inference, error) {
-	return inferenceOn(newMachine(set), spec, images, mean, std, pad)
+	p, err := atMost(set, images, func(set kernel.Set, n int) (*Inference, error) {
+		return inferenceOn(newMachine(set), spec, n, mean, std, pad)
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.most = images
+	return p, nil
 }
 
 func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, pad int) (*Inference, error) {
@@ -47,7 +55,7 @@ func inferenceOn(m *machine, spec model.Spec, images int, mean, std []float64, p
 	if err != nil {
 		return nil, err
 	}
-	p := &Inference{spec: spec, pad: int32(pad), images: images, sizes: map[int][]launch{}}
+	p := &Inference{spec: spec, pad: int32(pad), most: images, images: images, sizes: map[int][]launch{}}
 	p.state = newState(m, g.Parameters)
 	l := newLowering(g, p.state, 1, images)
 	if p.view, err = viewOf(l, spec, images, mean, std, pad); err != nil {
@@ -77,9 +85,8 @@ func originals(n int, pad int32) []int32 {
 	return g
 }
 
-// Logits writes the logits of n images [n][classes]: pixels [n][C][H][W], geometry [n][3], nil for the images as they are. An image's logits do
-// not depend on the others.
-func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32) error {
+// block is Logits of images that go through at once.
+func (p *Inference) block(pixels []byte, geometry []int32, n int, out []float32) error {
 	if geometry == nil && n <= p.images {
 		geometry = p.original[:3*n]
 	}

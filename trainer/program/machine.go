@@ -1,6 +1,7 @@
 package program
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/dither-ml/dither/trainer/kernel"
@@ -91,14 +92,13 @@ func (m *machine) build(lists ...[]*Step) ([][]launch, error) {
 
 func (m *machine) alloc(t kernel.Type, n int) (kernel.Memory, error) {
 	mem, err := m.set.Alloc(t, n)
+	if short, is := errors.AsType[*kernel.NoMemory](err); is {
+		short.Free += m.bytes // what is given back with this program
+	}
 	if err != nil {
 		return nil, err
 	}
-	size := int64(4)
-	if t == kernel.Byte {
-		size = 1
-	}
-	m.bytes += size * int64(n)
+	m.bytes += elementBytes(t) * int64(n)
 	return mem, nil
 }
 

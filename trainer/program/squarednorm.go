@@ -12,7 +12,8 @@ import (
 type SquaredNorm struct {
 	*state
 	spec     model.Spec
-	images   int
+	most     int // images of a call
+	images   int // of them at once
 	view     *view
 	steps    []*Step
 	squares  *Value           // [images][classes]
@@ -26,9 +27,16 @@ const gradientsAtOnce = 160
 // NormImages is how many images to put through a SquaredNorm at once: enough to keep the kernels busy, few enough that the gradients of all their logits fit.
 func NormImages(classes int) int { return max(1, gradientsAtOnce/classes) }
 
-// NewSquaredNorm prepares the passes for at most so many images at once.
+// NewSquaredNorm prepares the passes for calls of at most so many images. They go through them at once, or as many as there is memory for.
 func NewSquaredNorm(set kernel.Set, spec model.Spec, images int, mean, std []float64, pad int) (*SquaredNorm, error) {
-	return squaredNormOn(newMachine(set), spec, images, mean, std, pad)
+	p, err := atMost(set, images, func(set kernel.Set, n int) (*SquaredNorm, error) {
+		return squaredNormOn(newMachine(set), spec, n, mean, std, pad)
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.most = images
+	return p, nil
 }
 
 func squaredNormOn(m *machine, spec model.Spec, images int, mean, std []float64, pad int) (*SquaredNorm, error) {
@@ -36,7 +44,7 @@ func squaredNormOn(m *machine, spec model.Spec, images int, mean, std []float64,
 	if err != nil {
 		return nil, err
 	}
-	p := &SquaredNorm{spec: spec, images: images, sizes: map[int][]launch{}, original: originals(images, int32(pad))}
+	p := &SquaredNorm{spec: spec, most: images, images: images, sizes: map[int][]launch{}, original: originals(images, int32(pad))}
 	p.state = newState(m, g.Parameters)
 	l := newLowering(g, p.state, 1, images)
 	if p.view, err = viewOf(l, spec, images, mean, std, pad); err != nil {
@@ -64,8 +72,8 @@ func squaredNormOn(m *machine, spec model.Spec, images int, mean, std []float64,
 	return p, nil
 }
 
-// SquaredNorms writes the squared norms of n images [n][classes] to out; pixels [n][C][H][W], the images as they are.
-func (p *SquaredNorm) SquaredNorms(pixels []byte, n int, out []float32) error {
+// block is SquaredNorms of images that go through at once.
+func (p *SquaredNorm) block(pixels []byte, n int, out []float32) error {
 	if err := checkInput(p.spec, n, p.images, pixels, p.original[:3*min(n, p.images)], out); err != nil {
 		return err
 	}
