@@ -168,7 +168,7 @@ func (e *execution) follow() (*ditherv1.RunResult, error) {
 func (e *execution) failure() error {
 	why := e.crew.firstFailure()
 	path, err := lastCheckpoint(e.folder.dir)
-	if err != nil || exitCode(why) == exitUsage { // bad input would go the same way again from there
+	if err != nil { // nothing is
 		return why
 	}
 	return withCode(exitCode(why), fmt.Errorf("%w; the last checkpoint is %s; go on with `dither run --resume %s`", why, path, e.folder.dir))

@@ -5,6 +5,7 @@ package cuda
 import (
 	_ "embed"
 	"fmt"
+	"io"
 
 	"github.com/dither-ml/dither/trainer/kernel"
 )
@@ -19,10 +20,14 @@ const Arithmetic = "cpu/2"
 
 // Options of the set.
 type Options struct {
-	Device int // the GPU, counted from 0 as the driver does
+	Device int       // the GPU, counted from 0 as the driver does
+	Held   io.Closer // closed once the GPU is given back; nil: nothing
 }
 
-type set struct{ device *device }
+type set struct {
+	device *device
+	held   io.Closer
+}
 
 // New gives the set on a GPU. An error says what there is, and wraps kernel.ErrUnsupported where that is no such GPU. Close gives it back.
 func New(o Options) (kernel.Set, error) {
@@ -30,13 +35,20 @@ func New(o Options) (kernel.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &set{d}, nil
+	return &set{d, o.Held}, nil
 }
 
 func (*set) Name() string          { return "cuda" }
 func (*set) Arithmetic() string    { return Arithmetic }
 func (*set) Traits() kernel.Traits { return kernel.Traits{Block: 1} }
-func (s *set) Close()              { s.device.close() }
+
+// Close implements kernel.Set.
+func (s *set) Close() {
+	s.device.close()
+	if s.held != nil {
+		s.held.Close()
+	}
+}
 
 func (s *set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
 	m, err := s.device.alloc(t, n)
