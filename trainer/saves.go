@@ -24,6 +24,9 @@ func (l *link) saved(ctx context.Context, k uint32) error {
 	return l.await(ctx, func() bool { return l.saves.done[k] })
 }
 
+// nothingToSave says, under the lock, that no checkpoint is on its way.
+func (l *link) nothingToSave() bool { return l.saves.waiting == nil }
+
 // upload writes checkpoints until ctx is over.
 func (l *link) upload(ctx context.Context) {
 	for pause := firstPause; ; {

@@ -61,21 +61,11 @@ func (s *Share) Own(first, end int) error {
 		s.first, s.end = first, end
 		return nil
 	}
-	d, l, o := s.spec.GetDataset(), s.spec.GetLoss(), s.spec.GetOptimizer()
-	p, err := program.NewTraining(s.set, program.TrainingConfig{Model: s.network, Groups: n, Images: s.perShard(), Batch: int(s.spec.GetBatch()), Shards: int(s.spec.GetShards()),
-		Loss:      model.Loss{Quadratic: l.GetQuadratic(), KD: l.GetKd(), CE: l.GetCe(), Temperature: l.GetTemperature()},
-		BatchNorm: s.spec.GetBatchnorm(), Momentum: o.GetMomentum(), WeightDecay: o.GetWeightDecay(), Mean: d.GetMean(), Std: d.GetStd(), Pad: Pad})
+	p, err := s.successor(n)
 	if err != nil {
 		return err
 	}
-	if s.program != nil {
-		if err := p.CopyState(s.program); err != nil {
-			return err
-		}
-		s.program.Close()
-	}
 	s.program, s.first, s.end, s.digests, s.metrics = p, first, end, nil, nil
-	p.Meanwhile(s.ahead)
 	for range n {
 		s.metrics = append(s.metrics, make([]float32, len(s.sum)))
 	}
@@ -83,7 +73,11 @@ func (s *Share) Own(first, end int) error {
 }
 
 // Close lets the memory go.
-func (s *Share) Close() { s.program.Close() }
+func (s *Share) Close() {
+	if s.program != nil {
+		s.program.Close()
+	}
+}
 
 // Program is what computes; its parameters are the run's.
 func (s *Share) Program() *program.Training { return s.program }

@@ -150,6 +150,9 @@ func LoadParameters(p loader, c *checkpoint.Checkpoint) error {
 
 // Snapshot implements Work.
 func (s *Share) Snapshot() (*checkpoint.Checkpoint, error) {
+	if s.program == nil {
+		return nil, errors.New("the state was lost with the memory of its program")
+	}
 	spec := s.spec
 	d := spec.GetDataset()
 	c := &checkpoint.Checkpoint{Meta: checkpoint.Meta{Version: s.version, SpecSHA256: ditherv1.Hash(spec), Arithmetic: spec.GetArithmetic(), Iteration: s.applied,

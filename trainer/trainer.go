@@ -191,6 +191,10 @@ func (t *Trainer) part(ctx context.Context, why error) {
 	if why != nil && !errors.Is(why, ErrLeft) && !errors.Is(why, ErrStopped) {
 		if err := t.saveForRescue(ctx); err != nil {
 			t.Logger.Warn("the state after the last applied iteration could not be saved", "iteration", t.applied, "error", err)
+			// A device that failed gives it no more. A checkpoint that it gave before may be on its way yet.
+			if err := t.link.await(ctx, t.link.nothingToSave); err != nil {
+				t.Logger.Warn("no coordinator took the last checkpoint", "error", err)
+			}
 		}
 		failure := &ditherv1.Failure{Message: ditherv1.Message(why), Iteration: t.applied, Deterministic: errors.Is(why, ErrDiverged) || errors.Is(why, ErrLabels), Diverged: errors.Is(why, ErrDiverged)}
 		t.link.change(func() {

@@ -152,16 +152,26 @@ func (e *execution) follow() (*ditherv1.RunResult, error) {
 		case <-e.crew.news:
 			// In training, the coordinator may know better what a lost child means; before, nobody else can tell.
 			if e.hopeless(ctx, true) {
-				return nil, e.crew.firstFailure()
+				return nil, e.failure()
 			}
 			again = time.After(parting)
 		case <-again:
 			if e.hopeless(ctx, false) {
-				return nil, e.crew.firstFailure()
+				return nil, e.failure()
 			}
 			again = time.After(askAgain)
 		}
 	}
+}
+
+// failure is why the run ends without its coordinator's word, and what is kept of it.
+func (e *execution) failure() error {
+	why := e.crew.firstFailure()
+	path, err := lastCheckpoint(e.folder.dir)
+	if err != nil { // nothing is
+		return why
+	}
+	return withCode(exitCode(why), fmt.Errorf("%w; the last checkpoint is %s; go on with `dither run --resume %s`", why, path, e.folder.dir))
 }
 
 // hopeless says whether the run lacks a role that does not come back, and its coordinator does not end it. One in training is given time to.

@@ -12,6 +12,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/dither-ml/dither/trainer/kernel"
 )
 
 // Exit codes, for schedulers and scripts; docs/command-line.md explains them.
@@ -68,6 +70,9 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, syscall.EADDRINUSE):
 		return exitUsage
+	}
+	if _, short := errors.AsType[*kernel.NoMemory](err); short {
+		return exitUsage // what was asked for does not fit
 	}
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded:

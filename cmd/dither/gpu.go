@@ -116,20 +116,3 @@ func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
 	return line
 }
-
-// claimGPU finds a trainer a GPU that no other trainer of this machine has, and holds it for as long as the file is open. Trainers that may share take that with the fewest.
-func claimGPU(d cuda.Driver, share bool) (device int, held *os.File, err error) {
-	const most = 64 // trainers of a GPU
-	for seat := range most {
-		for i, v := range d.Devices {
-			held, err := lockFile(filepath.Join(os.TempDir(), fmt.Sprintf("dither-%s.%d", v.UUID, seat)))
-			if !errors.Is(err, errBusy) {
-				return i, held, err
-			}
-		}
-		if !share {
-			break
-		}
-	}
-	return 0, nil, badInputf("--kernels cuda: every GPU that is visible (%d) has a trainer already; begin fewer trainers, or say --share-gpu", len(d.Devices))
-}

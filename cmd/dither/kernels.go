@@ -12,18 +12,18 @@ const kernelsHelp = "kernel set: auto (the fastest for this processor), generic,
 
 const shareGPUHelp = "with --kernels cuda: several trainers may compute on one GPU; else that is refused"
 
-// openKernels is the kernel set of that name with so many threads; 0: one for each processor. cuda is on the first GPU.
+// openKernels is the kernel set of that name with so many threads; 0: one for each processor. cuda is on a GPU that trainers leave free, if there is one.
 func openKernels(name string, threads int) (kernel.Set, error) {
-	return openKernelsOn(name, threads, 0)
+	return openKernelsFor(gpuUser{}, name, threads)
 }
 
-// openKernelsOn is openKernels where cuda is on the GPU of that index.
-func openKernelsOn(name string, threads, device int) (kernel.Set, error) {
+// openKernelsFor is openKernels for somebody whom not every GPU suits.
+func openKernelsFor(u gpuUser, name string, threads int) (kernel.Set, error) {
 	if threads < 0 {
 		return nil, badInputf("--threads %d: give a positive number, or 0 for one for each processor", threads)
 	}
 	if name == "cuda" {
-		return openCUDA(device)
+		return openCUDA(u)
 	}
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)

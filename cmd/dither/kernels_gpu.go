@@ -41,13 +41,20 @@ func askDriver() (cuda.Driver, error) {
 	return d, nil
 }
 
-func openCUDA(device int) (kernel.Set, error) {
-	if _, err := askDriver(); err != nil {
+// openCUDA takes a seat at a GPU, which it gives back with the set.
+func openCUDA(u gpuUser) (kernel.Set, error) {
+	d, err := askDriver()
+	if err != nil {
 		return nil, err
 	}
-	set, err := cuda.New(cuda.Options{Device: device})
+	device, seat, err := claimGPU(d, u)
 	if err != nil {
-		return nil, fmt.Errorf("--kernels cuda: %w", err)
+		return nil, err
+	}
+	set, err := cuda.New(cuda.Options{Device: device, Held: seat})
+	if err != nil {
+		seat.Close()
+		return nil, badInput(fmt.Errorf("--kernels cuda: %w", err))
 	}
 	return set, nil
 }

@@ -104,7 +104,6 @@ type worker struct {
 	members  *membership.Client
 	data     *dataloader.Set
 	kernels  kernel.Set
-	gpu      *os.File // the lock on the GPU of a trainer; nil: none
 }
 
 // worker makes the role ready; it needs the test images where it evaluates.
@@ -124,26 +123,13 @@ func (f *serveFlags) worker(ctx context.Context, test bool) (_ *worker, err erro
 	if w.data, err = f.open(w.run, test); err != nil {
 		return nil, err
 	}
-	device := 0
-	if f.trains && f.kernels == "cuda" {
-		driver, err := askDriver()
-		if err != nil {
-			return nil, err
-		}
-		if device, w.gpu, err = claimGPU(driver, f.shareGPU); err != nil {
-			return nil, err
-		}
-	}
-	w.kernels, err = openKernelsOn(f.kernels, f.threads, device)
+	w.kernels, err = openKernelsFor(gpuUser{f.trains, f.shareGPU}, f.kernels, f.threads)
 	return w, err
 }
 
 func (w *worker) close() {
 	if w.kernels != nil {
 		w.kernels.Close()
-	}
-	if w.gpu != nil {
-		w.gpu.Close()
 	}
 	if w.listener != nil {
 		w.listener.Close()

@@ -38,9 +38,11 @@ type Inference struct {
 	original []int32
 }
 
-// NewInference prepares the network for so many images in flight: they bound memory and change no number.
+// NewInference prepares the network for so many images in flight, or as many as there is memory for: they bound memory and change no number.
 func NewInference(set kernel.Set, spec model.Spec, images int, mean, std []float64, pad int) (*Inference, error) {
-	return inferenceOn(newMachine(set), spec, images, mean, std, pad, nil)
+	return atMost(set, images, func(set kernel.Set, n int) (*Inference, error) {
+		return inferenceOn(newMachine(set), spec, n, mean, std, pad, nil)
+	})
 }
 
 // inferenceOn does behind the logits what behind emits, unless it is nil.
@@ -91,14 +93,9 @@ func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32
 	if n < 1 || len(pixels)%n != 0 || len(out)%n != 0 || geometry != nil && len(geometry) != 3*n {
 		return checkInput(p.spec, n, n, pixels, geometry, out)
 	}
-	size, classes := len(pixels)/n, len(out)/n
 	for from := 0; from < n; from += p.images {
 		to := min(from+p.images, n)
-		views := geometry
-		if views != nil {
-			views = views[3*from : 3*to]
-		}
-		if err := p.enqueue(pixels[from*size:to*size], views, to-from, out[from*classes:to*classes]); err != nil {
+		if err := p.enqueue(part(pixels, n, from, to), part(geometry, n, from, to), to-from, part(out, n, from, to)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/dither-ml/dither/trainer/kernel"
@@ -113,6 +114,9 @@ func (m *machine) build(lists ...[]*Step) ([][]launch, error) {
 
 func (m *machine) alloc(t kernel.Type, n int) (kernel.Memory, error) {
 	mem, err := m.set.Alloc(t, n)
+	if short, is := errors.AsType[*kernel.NoMemory](err); is {
+		short.Free += m.bytes // what is given back with this program
+	}
 	if err != nil {
 		return nil, err
 	}

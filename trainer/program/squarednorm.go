@@ -12,7 +12,7 @@ import (
 type SquaredNorm struct {
 	*state
 	spec     model.Spec
-	images   int
+	images   int // in flight
 	view     *view
 	steps    []*Step
 	squares  *Value                   // [images][classes]
@@ -26,9 +26,11 @@ const gradientsAtOnce = 160
 // NormImages is how many images to put through a SquaredNorm at once: enough to keep the kernels busy, few enough that the gradients of all their logits fit.
 func NormImages(classes int) int { return max(1, gradientsAtOnce/classes) }
 
-// NewSquaredNorm prepares the passes for at most so many images at once.
+// NewSquaredNorm prepares the passes for so many images in flight, or as many as there is memory for: they bound memory and change no number.
 func NewSquaredNorm(set kernel.Set, spec model.Spec, images int, mean, std []float64, pad int) (*SquaredNorm, error) {
-	return squaredNormOn(newMachine(set), spec, images, mean, std, pad)
+	return atMost(set, images, func(set kernel.Set, n int) (*SquaredNorm, error) {
+		return squaredNormOn(newMachine(set), spec, n, mean, std, pad)
+	})
 }
 
 func squaredNormOn(m *machine, spec model.Spec, images int, mean, std []float64, pad int) (*SquaredNorm, error) {
@@ -69,8 +71,23 @@ func (p *SquaredNorm) what(n int) string {
 	return fmt.Sprintf("the squared norms of %d images through %s", n, p.spec.Name)
 }
 
-// SquaredNorms writes the squared norms of n images [n][classes] to out; pixels [n][C][H][W], the images as they are.
+// SquaredNorms writes the squared norms of n images [n][classes] to out; pixels [n][C][H][W], the images as they are. An image's do not depend on the others. More images than may be in flight follow
+// one another, and only the last are waited for.
 func (p *SquaredNorm) SquaredNorms(pixels []byte, n int, out []float32) error {
+	if n < 1 || len(pixels)%n != 0 || len(out)%n != 0 {
+		return checkInput(p.spec, n, n, pixels, nil, out)
+	}
+	for from := 0; from < n; from += p.images {
+		to := min(from+p.images, n)
+		if err := p.enqueue(part(pixels, n, from, to), to-from, part(out, n, from, to)); err != nil {
+			return err
+		}
+	}
+	return p.machine.stream.Sync()
+}
+
+// enqueue is SquaredNorms of what may be in flight, without the wait.
+func (p *SquaredNorm) enqueue(pixels []byte, n int, out []float32) error {
 	if err := checkInput(p.spec, n, p.images, pixels, p.original[:3*min(n, p.images)], out); err != nil {
 		return err
 	}
@@ -88,7 +105,7 @@ func (p *SquaredNorm) SquaredNorms(pixels []byte, n int, out []float32) error {
 	s.Write(p.view.geometry.Memory.Slice(0, 3*n), p.original[:3*n])
 	work.Replay()
 	s.Read(out, p.squares.Memory.Slice(0, len(out)))
-	return s.Sync()
+	return nil
 }
 
 // MemoryBytes is what the program allocated, at 4 bytes a number: mostly the gradients of all logits of all images, never a parameter's.

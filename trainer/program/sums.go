@@ -48,23 +48,34 @@ func (t *Training) checkSums(v []float32) error {
 
 // CopyState takes parameters, momentum and running statistics from a program of the same network, whatever shards that one owns.
 func (t *Training) CopyState(from *Training) error {
-	for _, pair := range [][2]*Value{{t.theta, from.theta}, {t.momentum, from.momentum}, {t.running, from.running}} {
-		to, v := pair[0], pair[1]
-		if to.Len != v.Len {
-			return fmt.Errorf("%s of %s has %d numbers and of %s %d", to.Name, t.config.Model.Name, to.Len, from.config.Model.Name, v.Len)
-		}
-		host := make([]float32, v.Len)
-		from.machine.stream.Read(host, v.Memory)
-		if err := from.machine.stream.Sync(); err != nil {
-			return err
-		}
-		t.machine.stream.Write(to.Memory, host)
-		if err := t.machine.stream.Sync(); err != nil {
-			return err
-		}
+	state, err := from.State()
+	if err != nil {
+		return err
 	}
-	return nil
+	return t.SetState(state)
 }
+
+// State is a copy of parameters, momentum and running statistics, for SetState.
+func (t *Training) State() (state [3][]float32, err error) {
+	for i, v := range t.stateful() {
+		state[i] = make([]float32, v.Len)
+		t.machine.stream.Read(state[i], v.Memory)
+	}
+	return state, t.machine.stream.Sync()
+}
+
+// SetState sets them to those of a program of the same network, whatever shards that one owned.
+func (t *Training) SetState(state [3][]float32) error {
+	for i, v := range t.stateful() {
+		if v.Len != len(state[i]) {
+			return fmt.Errorf("%s of %s has %d numbers, not %d", v.Name, t.config.Model.Name, v.Len, len(state[i]))
+		}
+		t.machine.stream.Write(v.Memory, state[i])
+	}
+	return t.machine.stream.Sync()
+}
+
+func (t *Training) stateful() [3]*Value { return [3]*Value{t.theta, t.momentum, t.running} }
 
 // ClearMomentum sets every momentum to what it is before the first iteration.
 func (t *Training) ClearMomentum() error {

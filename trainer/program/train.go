@@ -42,9 +42,13 @@ type trainingInputs struct {
 	soft   *Value // nil where no loss takes it
 }
 
-// NewTraining lowers the network of c with its loss and gradients, plans its memory and prepares its kernels.
+// NewTraining lowers the network of c with its loss and gradients, plans its memory and prepares its kernels. Where there is too little memory, the error says what would fit.
 func NewTraining(set kernel.Set, c TrainingConfig) (*Training, error) {
-	return trainingOn(newMachine(set), c)
+	t, err := trainingOn(newMachine(set), c)
+	if err != nil {
+		return nil, c.fitting(set, err)
+	}
+	return t, nil
 }
 
 func trainingOn(m *machine, c TrainingConfig) (*Training, error) {

@@ -5,6 +5,7 @@ package cuda
 import (
 	_ "embed"
 	"fmt"
+	"io"
 
 	"github.com/dither-ml/dither/trainer/kernel"
 )
@@ -22,13 +23,15 @@ const halfArithmetic = "cuda-bf16/1"
 
 // Options of the set.
 type Options struct {
-	Device int  // the GPU, counted from 0 as the driver does
-	Half   bool // activations and products in bfloat16, on tensor cores
+	Device int       // the GPU, counted from 0 as the driver does
+	Half   bool      // activations and products in bfloat16, on tensor cores
+	Held   io.Closer // closed once the GPU is given back; nil: nothing
 }
 
 type set struct {
 	device *device
 	half   bool
+	held   io.Closer
 }
 
 // New gives the set on a GPU. An error says what there is, and wraps kernel.ErrUnsupported where that is no such GPU. Close gives it back.
@@ -37,7 +40,7 @@ func New(o Options) (kernel.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &set{d, o.Half}, nil
+	return &set{d, o.Half, o.Held}, nil
 }
 
 func (*set) Name() string { return "cuda" }
@@ -56,7 +59,13 @@ func (s *set) Traits() kernel.Traits {
 	return kernel.Traits{Block: 1, Apart: true}
 }
 
-func (s *set) Close() { s.device.close() }
+// Close implements kernel.Set.
+func (s *set) Close() {
+	s.device.close()
+	if s.held != nil {
+		s.held.Close()
+	}
+}
 
 func (s *set) Alloc(t kernel.Type, n int) (kernel.Memory, error) {
 	if t == kernel.Half && !s.half {

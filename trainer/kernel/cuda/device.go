@@ -24,6 +24,7 @@ type device struct {
 	closed  chan struct{} // by close
 	ended   chan struct{} // by the owner
 	once    sync.Once
+	holds   holds
 
 	context C.CUcontext // for threads that wait for a mark
 
@@ -54,7 +55,7 @@ type task struct {
 const ahead = 256
 
 func openDevice(number int) (*device, error) {
-	d := &device{number: number, queue: make(chan task, ahead), closed: make(chan struct{}), ended: make(chan struct{}), functions: map[string]*function{}}
+	d := &device{number: number, queue: make(chan task, ahead), closed: make(chan struct{}), ended: make(chan struct{}), functions: map[string]*function{}, holds: holds{all: map[*held]struct{}{}}}
 	ready := make(chan error)
 	go d.run(ready)
 	if err := <-ready; err != nil {
@@ -153,7 +154,7 @@ func (d *device) upTo() string {
 // fail keeps the first error.
 func (d *device) fail(err error, what string) {
 	if err != nil && d.err == nil {
-		d.err = fmt.Errorf("%v: %s: %w", d, what, err)
+		d.err = fmt.Errorf("%v: %s: %w%s", d, what, err, remedy(err))
 	}
 }
 
@@ -182,14 +183,14 @@ func (d *device) open() (context cu.CUContext, err error) {
 		return context, fmt.Errorf("%v is of compute capability %d.%d; the kernels need 8.0 or later: %w", d, major, minor, kernel.ErrUnsupported)
 	}
 	if context, err = gpu.MakeContext(cu.SchedAuto); err != nil {
-		return context, fmt.Errorf("%v: making a context: %w", d, err)
+		return context, fmt.Errorf("%v: making a context: %w%s", d, err, remedy(err))
 	}
 	if err = result(C.cuCtxGetCurrent(&d.context)); err == nil {
 		d.module, err = cu.LoadData(image)
 	}
 	if err != nil {
 		_ = context.Destroy()
-		return context, fmt.Errorf("%v: loading the kernels: %w", d, err)
+		return context, fmt.Errorf("%v is of compute capability %d.%d: loading the kernels: %w%s", d, major, minor, err, remedy(err))
 	}
 	return context, nil
 }

@@ -36,28 +36,40 @@ func (d *device) alloc(t kernel.Type, n int) (*memory, error) {
 	if int(t) >= len(sizes) || n < 0 || n > most {
 		return nil, fmt.Errorf("allocating %d elements of type %d: no memory has so many", n, t)
 	}
-	p, bytes := &piece{device: d}, int64(max(n*sizes[t], 1))
+	bytes := int64(max(n*sizes[t], 1))
+	p, err := d.claim(bytes, nil)
+	if errors.Is(err, cu.OutOfMemory) {
+		// Go's collector knows nothing of the device's memory: what nobody holds any more may not have been given back.
+		runtime.GC()
+		p, err = d.claim(bytes, d.holds.garbage())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &memory{p, t, p.base, n}, nil
+}
+
+// claim allocates zeros, once garbage is freed.
+func (d *device) claim(bytes int64, garbage []*held) (*piece, error) {
+	p := &piece{device: d}
 	err := d.call(func() (err error) {
+		for _, h := range garbage {
+			d.fail(d.free(h), "freeing memory")
+		}
 		if p.base, err = cu.MemAlloc(bytes); err != nil {
 			return d.full(bytes, err)
 		}
 		if err := cu.MemsetD8(p.base, 0, bytes); err != nil {
-			return err
+			return fmt.Errorf("%v: clearing %d bytes: %w", d, bytes, err)
 		}
 		return cu.Synchronize() // no stream waits for it
 	})
 	if err != nil {
 		return nil, err
 	}
-	runtime.AddCleanup(p, func(base cu.DevicePtr) {
-		d.enqueue(func() error {
-			if err := cu.Synchronize(); err != nil { // what uses it was enqueued before
-				return err
-			}
-			return cu.MemFree(base)
-		}, "freeing memory")
-	}, p.base)
-	return &memory{p, t, p.base, n}, nil
+	h := d.holds.add(p)
+	later(d, p, func() error { return d.free(h) }, "freeing memory")
+	return p, nil
 }
 
 // full says what was asked for and what is free.
@@ -65,11 +77,11 @@ func (d *device) full(bytes int64, err error) error {
 	if !errors.Is(err, cu.OutOfMemory) {
 		return fmt.Errorf("%v: allocating %d bytes: %w", d, bytes, err)
 	}
-	free, total, err2 := cu.MemInfo()
+	free, _, err2 := cu.MemInfo()
 	if err2 != nil {
 		return fmt.Errorf("%v: allocating %d bytes: %w", d, bytes, err)
 	}
-	return fmt.Errorf("%v: allocating %d bytes: %d bytes of %d are free; use a smaller batch or fewer images at a time: %w", d, bytes, free, total, err)
+	return &kernel.NoMemory{Where: d.String(), Asked: bytes, Free: free, Err: err}
 }
 
 // Type implements kernel.Memory.

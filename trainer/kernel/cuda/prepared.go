@@ -5,6 +5,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -170,6 +171,7 @@ func (k *prepared) Launch(s kernel.Stream, args []kernel.Memory) {
 		t.args[i] = m.at
 	}
 	own.put(t)
+	runtime.KeepAlive(args) // until then: what frees them comes after
 }
 
 // launch enqueues the launches, for the owner.

@@ -4,7 +4,6 @@ package cuda
 
 import (
 	"fmt"
-	"runtime"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -31,7 +30,8 @@ func (d *device) newStream() *stream {
 		d.fail(err, "making a stream")
 		return err
 	}); err == nil {
-		runtime.AddCleanup(s, func(q cu.Stream) { d.enqueue(q.Destroy, "giving a stream back") }, s.queue)
+		queue := s.queue
+		later(d, s, func() error { return queue.Destroy() }, "giving a stream back")
 	}
 	return s
 }

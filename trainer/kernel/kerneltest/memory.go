@@ -34,7 +34,13 @@ func allocations(t *testing.T, set kernel.Set) {
 		if n := l.kernel.Workspace(); n > 0 {
 			args = append(args, l.alloc(kernel.Real, n))
 		}
-		if n := testing.AllocsPerRun(5, func() { l.kernel.Launch(l.stream, args) }); n > 0 {
+		// Everybody's allocations are counted: those of what fills the arguments, unless it is done, and now and then of a collection that comes between. A launch's own are there each time.
+		n := 1.0
+		for try := 0; try < 3 && n > 0; try++ {
+			l.sync()
+			n = testing.AllocsPerRun(5, func() { l.kernel.Launch(l.stream, args) })
+		}
+		if n > 0 {
 			t.Errorf("%s: %v: %v allocations a launch", set.Name(), op, n)
 		}
 		l.sync()

@@ -40,7 +40,7 @@ func Alloc[F Real](t kernel.Type, n int) (*Memory[F], error) {
 	}
 	if n*size >= large {
 		if free, known := available(); known && n*size > free {
-			return nil, fmt.Errorf("allocating %d bytes: %d bytes are free; use a smaller batch or fewer images at a time", n*size, free)
+			return nil, &kernel.NoMemory{Asked: int64(n * size), Free: int64(free)}
 		}
 	}
 	m := &Memory[F]{kind: t}
