@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/dither-ml/dither/trainer/kernel"
+	"github.com/dither-ml/dither/trainer/kernel/kerneltest"
 	"github.com/dither-ml/dither/trainer/model"
 )
 
@@ -28,10 +29,15 @@ func machineWith(set kernel.Set, passes []pass) *machine {
 }
 
 func TestPassesChangeNoBit(t *testing.T) {
-	set := openCPU(t, 1)
+	passesChangeNoBit(t, openCPU(t, 1), "resnet14", fusions())
+	passesChangeNoBit(t, kerneltest.PretendHalf(t, true), "resnet8", map[string][]pass{"all": passes})
+}
+
+func passesChangeNoBit(t *testing.T, set kernel.Set, network string, ways map[string][]pass) {
+	t.Helper()
 	shape := model.Shape{Channels: 2, Height: 6, Width: 5, Classes: 3}
 	for shortcut, batchNorm := range map[string]string{"A": "shard", "B": "global"} {
-		spec := model.Spec{Name: "resnet14", Shortcut: shortcut, Shape: shape}
+		spec := model.Spec{Name: network, Shortcut: shortcut, Shape: shape}
 		training := func(passes []pass) map[string][]float32 {
 			p, err := trainingOn(machineWith(set, passes), smallConfig(spec, 2, 2, batchNorm))
 			if err != nil {
@@ -56,7 +62,7 @@ func TestPassesChangeNoBit(t *testing.T) {
 			return all
 		}
 		want := training(nil)
-		for way, passes := range fusions() {
+		for way, passes := range ways {
 			sameBits(t, spec.Shortcut+" "+batchNorm+" training, "+way, training(passes), want)
 		}
 		const n = 3
@@ -88,7 +94,7 @@ func TestPassesChangeNoBit(t *testing.T) {
 			return all
 		}
 		want = evaluation(nil)
-		for way, passes := range fusions() {
+		for way, passes := range ways {
 			sameBits(t, spec.Shortcut+" evaluation, "+way, evaluation(passes), want)
 		}
 	}

@@ -148,7 +148,7 @@ func resized(steps []*Step, images, n int) []*Step {
 	return out
 }
 
-// MemoryBytes is what the program allocated, at 4 bytes a number.
+// MemoryBytes is what the program allocated, at 4 bytes a number and 2 of half precision.
 func (p *Inference) MemoryBytes() int64 { return p.machine.bytes }
 
 // Close lets the memory go.

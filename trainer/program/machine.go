@@ -75,14 +75,18 @@ func (m *machine) build(lists ...[]*Step) ([][]launch, error) {
 		}
 		scratch = max(scratch, n)
 	}
+	halves := arenas[kernel.Half]
+	short := func(err error) error {
+		return fmt.Errorf("the program needs %d MiB: %w", (int64(at+arena+scratch)*4+int64(halves)*2)>>20, err)
+	}
 	all, err := m.alloc(kernel.Real, at+arena+scratch)
 	if err != nil {
-		return nil, fmt.Errorf("the program needs %d MiB: %w", (int64(at+arena+scratch)*4+int64(arenas[kernel.Half])*2)>>20, err)
+		return nil, short(err)
 	}
 	planned := map[kernel.Type]kernel.Memory{kernel.Real: all.Slice(at, at+arena)}
-	if n := arenas[kernel.Half]; n > 0 {
-		if planned[kernel.Half], err = m.alloc(kernel.Half, n); err != nil {
-			return nil, err
+	if halves > 0 {
+		if planned[kernel.Half], err = m.alloc(kernel.Half, halves); err != nil {
+			return nil, short(err)
 		}
 	}
 	for _, v := range m.kept {

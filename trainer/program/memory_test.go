@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/dither-ml/dither/trainer/kernel"
+	"github.com/dither-ml/dither/trainer/kernel/kerneltest"
 	"github.com/dither-ml/dither/trainer/model"
 )
 
@@ -56,38 +57,49 @@ func newPoisoner(steps []*Step) *poisoner {
 }
 
 func TestNothingReadsMemoryThatIsGivenToAnother(t *testing.T) {
+	type try struct {
+		set       kernel.Set
+		spec      model.Spec
+		batchNorm string
+	}
+	var tries []try
 	for _, batchNorm := range []string{"shard", "global"} {
 		for _, spec := range []model.Spec{small, {Name: "resnet14", Shortcut: "B", Shape: small.Shape}, {Name: "mlp", Shape: small.Shape}} {
-			p := shareOf(t, openCPU(t, 1), spec, batchNorm)
-			step := func() map[string][]float32 {
-				w := newWorld(2) // two shards are enough of a run to sum
-				losses, correct, err := p.Step(member{w, 0})
-				if err != nil {
-					t.Fatal(err)
-				}
-				got := map[string][]float32{"losses": append([]float32{}, losses...), "correct": append([]float32{}, correct...)}
-				for id, v := range w.sums {
-					got[fmt.Sprintf("sum %d", id)] = v
-				}
-				return got
+			tries = append(tries, try{openCPU(t, 1), spec, batchNorm})
+		}
+		tries = append(tries, try{kerneltest.PretendHalf(t, true), model.Spec{Name: "resnet8", Shortcut: "B", Shape: small.Shape}, batchNorm})
+	}
+	for _, v := range tries {
+		spec, batchNorm := v.spec, v.batchNorm
+		p := shareOf(t, v.set, spec, batchNorm)
+		step := func() map[string][]float32 {
+			w := newWorld(2) // two shards are enough of a run to sum
+			losses, correct, err := p.Step(member{w, 0})
+			if err != nil {
+				t.Fatal(err)
 			}
-			want := step()
-			poison := newPoisoner(p.steps)
-			killed := 0
-			plain := p.launches
-			var poisoned []launch
-			for i, l := range plain {
-				poisoned = append(poisoned, l)
-				for _, m := range poison.dead[i] {
-					killed++
-					poisoned = append(poisoned, launch{kind: Compute, kernel: filler{poison.nan}, args: []kernel.Memory{m}})
-				}
+			got := map[string][]float32{"losses": append([]float32{}, losses...), "correct": append([]float32{}, correct...)}
+			for id, v := range w.sums {
+				got[fmt.Sprintf("sum %d", id)] = v
 			}
-			p.rooms[0].acts = p.machine.cut("a poisoned step", poisoned, p.told)
-			sameBits(t, batchNorm+" "+spec.Name, step(), want)
-			if killed < 5 {
-				t.Errorf("%s: only %d values were poisoned: the test sees nothing", spec.Name, killed)
+			return got
+		}
+		want := step()
+		poison := newPoisoner(p.steps)
+		killed := 0
+		plain := p.launches
+		var poisoned []launch
+		for i, l := range plain {
+			poisoned = append(poisoned, l)
+			for _, m := range poison.dead[i] {
+				killed++
+				poisoned = append(poisoned, launch{kind: Compute, kernel: filler{poison.nan}, args: []kernel.Memory{m}})
 			}
+		}
+		p.rooms[0].acts = p.machine.cut("a poisoned step", poisoned, p.told)
+		sameBits(t, batchNorm+" "+spec.Name, step(), want)
+		if killed < 5 {
+			t.Errorf("%s: only %d values were poisoned: the test sees nothing", spec.Name, killed)
 		}
 	}
 }
@@ -102,20 +114,29 @@ func (f filler) Launch(s kernel.Stream, args []kernel.Memory) {
 }
 
 func TestValuesThatLiveTogetherDoNotOverlap(t *testing.T) {
-	for _, batchNorm := range []string{"shard", "global"} {
-		p := shareOf(t, openCPU(t, 1), model.Spec{Name: "resnet20", Shortcut: "A", Shape: small.Shape}, batchNorm)
-		arena, total := 0, 0
+	spec := model.Spec{Name: "resnet20", Shortcut: "A", Shape: small.Shape}
+	for batchNorm, set := range map[string]kernel.Set{"shard": openCPU(t, 1), "global": openCPU(t, 1), "shard in half precision": kerneltest.PretendHalf(t, true)} {
+		batchNorm, _, _ = strings.Cut(batchNorm, " ")
+		p := shareOf(t, set, spec, batchNorm)
+		arenas, totals, packed := map[kernel.Type]int{}, map[kernel.Type]int{}, 0
 		values := lifetimes(p.steps)
 		for i, v := range values {
 			for _, o := range values[:i] {
-				if v.first <= o.last && o.first <= v.last && v.offset < o.offset+o.Len && o.offset < v.offset+v.Len {
+				if v.kind == o.kind && v.first <= o.last && o.first <= v.last && v.offset < o.offset+o.Len && o.offset < v.offset+v.Len {
 					t.Fatalf("%s: %s [%d, %d) in steps %d to %d lies over %s [%d, %d) in steps %d to %d", batchNorm,
 						v.Name, v.offset, v.offset+v.Len, v.first, v.last, o.Name, o.offset, o.offset+o.Len, o.first, o.last)
 				}
 			}
-			arena, total = max(arena, v.offset+v.Len), total+v.Len
+			arenas[v.kind], totals[v.kind] = max(arenas[v.kind], v.offset+v.Len), totals[v.kind]+v.Len
+			if v.Name == "packed weights" {
+				packed = v.Len
+			}
 		}
-		if arena*3 > total*2 {
+		largest := kernel.Real // packed weights live for all of the step
+		if set.Traits().Half {
+			largest = kernel.Half
+		}
+		if arena, total := arenas[largest]-packed, totals[largest]-packed; arena*3 > total*2 {
 			t.Errorf("%s: the arena of %d elements saves little of the %d that its values have", batchNorm, arena, total)
 		}
 	}
@@ -199,6 +220,24 @@ func TestAProgramThatDoesNotFitFailsBeforeItAllocates(t *testing.T) {
 	need := fmt.Sprintf("needs %d MiB", roomy.asked[0]*4>>20)
 	if err == nil || !strings.Contains(err.Error(), need) || !strings.Contains(err.Error(), "more than there is") || len(short.asked) != 1 {
 		t.Errorf("a program that does not fit asked %d times and said: %v; want %q", len(short.asked), err, need)
+	}
+}
+
+// Of half precision there are two arenas: whichever does not fit, the error says what both need.
+func TestAProgramOfHalfPrecisionThatDoesNotFitSaysWhatItNeeds(t *testing.T) {
+	c := smallConfig(small, 2, 24, "shard")
+	roomy := &tight{Set: kerneltest.PretendHalf(t, true), free: 1 << 40}
+	p := newTraining(t, roomy, c)
+	reals, halves := roomy.asked[0], roomy.asked[1]
+	if got, want := p.MemoryBytes(), int64(reals)*4+int64(halves)*2; got < want || got > want*6/5 {
+		t.Errorf("a program of %d bytes has arenas of %d", got, want)
+	}
+	need := fmt.Sprintf("needs %d MiB", (reals*4+halves*2)>>20)
+	for free, asked := range map[int]int{reals - 1: 1, reals + halves - 1: 2} {
+		short := &tight{Set: roomy.Set, free: free}
+		if _, err := NewTraining(short, c); err == nil || !strings.Contains(err.Error(), need) || len(short.asked) != asked {
+			t.Errorf("with %d elements a program asked %d times and said: %v; want %q", free, len(short.asked), err, need)
+		}
 	}
 }
 

@@ -108,7 +108,7 @@ func (p *SquaredNorm) enqueue(pixels []byte, n int, out []float32) error {
 	return nil
 }
 
-// MemoryBytes is what the program allocated, at 4 bytes a number: mostly the gradients of all logits of all images, never a parameter's.
+// MemoryBytes is what the program allocated, at 4 bytes a number and 2 of half precision: mostly the gradients of all logits of all images, never a parameter's.
 func (p *SquaredNorm) MemoryBytes() int64 { return p.machine.bytes }
 
 // Close lets the memory go.

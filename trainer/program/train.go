@@ -262,7 +262,7 @@ func (t *Training) Buckets() []int {
 	return out
 }
 
-// MemoryBytes is what the program allocated, at 4 bytes a number.
+// MemoryBytes is what the program allocated, at 4 bytes a number and 2 of half precision.
 func (t *Training) MemoryBytes() int64 { return t.machine.bytes }
 
 // KernelSet is the name of the set that computes.

@@ -13,7 +13,7 @@ import (
 func TestFusedConvolutionsAreABlockAndItsGradient(t *testing.T) {
 	for name, added := range map[string]bool{"without an addition": false, "with an addition": true} {
 		t.Run(name, func(t *testing.T) {
-			c := &calculator{t, pretender{ref.New(), t, nil, false}, rand.New(rand.NewPCG(5, 5))}
+			c := &calculator{t, pretender{Set: ref.New(), t: t}, rand.New(rand.NewPCG(5, 5))}
 			newBlock(c, added).check()
 		})
 	}
@@ -89,7 +89,7 @@ func (b *block) held(what string, v *[]float64, gradient []float64) {
 
 // Squares of what is fused are those of the fused gradients of each image and function alone.
 func TestFusedSquaresAreThoseOfFusedGradients(t *testing.T) {
-	c := &calculator{t, pretender{ref.New(), t, nil, false}, rand.New(rand.NewPCG(6, 6))}
+	c := &calculator{t, pretender{Set: ref.New(), t: t}, rand.New(rand.NewPCG(6, 6))}
 	op := kernel.Op{Groups: 1, N: 4, Repeat: 2, C: 2, H: 3, W: 2, K: 3, R: 3, Stride: 1, Epsilon: 1e-3}
 	x, dy, z, dz, w, q := c.normal(24), c.normal(72), c.normal(24), c.normal(48), c.normal(54), c.normal(4)
 	mean, variance, gamma, beta := []float64{0.1, -0.2}, []float64{0.5, 2}, []float64{-1.5, 0.7}, []float64{0.2, 0.1}

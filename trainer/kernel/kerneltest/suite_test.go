@@ -14,14 +14,11 @@ import (
 func TestSuitePassesAPretender(t *testing.T) {
 	for name, half := range map[string]bool{"of float64": false, "of half precision": true} {
 		t.Run(name, func(t *testing.T) {
-			pretend := func() kernel.Set { return pretender{ref.New(), t, nil, half} }
+			pretend := func() kernel.Set { return pretender{Set: ref.New(), t: t, half: half} }
 			Run(t, pretend(), Options{Variants: []func() kernel.Set{pretend}, Allocates: true, Seed: 1, Trials: 4})
 		})
 	}
 }
-
-// spoiler spoils the outputs of a launch, in blocks.
-type spoiler func(op kernel.Op, args []kernel.Arg, out []data)
 
 // outputs spoils each number that is written.
 func outputs(spoil func(op kernel.Op, a kernel.Arg, v []float64)) spoiler {
@@ -129,8 +126,8 @@ const mutantVariable = "KERNELTEST_MUTANT"
 // A suite that passes everything is worth nothing: each mutant fails it, in a process of its own.
 func TestSuiteFailsMutants(t *testing.T) {
 	if name := os.Getenv(mutantVariable); name != "" {
-		m, set, o := mutants[name], pretender{ref.New(), t, nil, false}, Options{Allocates: true, Seed: 1}
-		wrong := pretender{ref.New(), t, m.spoil(), false}
+		m, set, o := mutants[name], pretender{Set: ref.New(), t: t}, Options{Allocates: true, Seed: 1}
+		wrong := pretender{Set: ref.New(), t: t, spoil: m.spoil()}
 		if m.variant {
 			o.Variants = []func() kernel.Set{func() kernel.Set { return wrong }}
 		} else {
