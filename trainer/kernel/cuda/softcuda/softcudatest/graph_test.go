@@ -30,9 +30,10 @@ func script(t *testing.T, environment, calls string, want ...string) {
 
 // A graph does, each time that it is replayed, what was captured: copies from what the host's memory holds then, fills, kernels and copies back.
 func TestGraphs(t *testing.T) {
-	for _, checks := range every {
+	for i, checks := range every {
+		end := []string{"end", "end params", "end clone"}[i%3]
 		script(t, "SOFTCUDA_CHECK="+checks,
-			"alloc x 4|alloc y 4|alloc z 4|capture|put x 1 2 3 4|fill y 4 10|launch axpy 1 4 0 x y float:2 int:4|copy z y 4|take z 4|end|nodes|"+
+			"alloc x 4|alloc y 4|alloc z 4|capture|put x 1 2 3 4|fill y 4 10|launch axpy 1 4 0 x y float:2 int:4|copy z y 4|take z 4|"+end+"|nodes|"+
 				"fill z 4 0|get z 4|replay|wait|taken|replay|wait|taken|get y 4|forget|replay",
 			"nodes: 0 "+strings.Join([]string{copyNode, fillNode, kernelNode, copyNode, copyNode}, " ")+"\n",
 			gave("get", 0, "0.0,0.0,0.0,0.0"), // nothing was done yet

@@ -12,8 +12,8 @@
 //   event NAME [untimed]   record NAME [in]    after NAME [in]  wait of the stream; in: from outside of a capture, or to outside
 //   asked NAME             cuEventQuery        awaited NAME     cuEventSynchronize
 //   elapsed NAME NAME                          says whether it is below, at or above 0
-//   capture [global|local|relaxed]             status           end              of the stream
-//   replay                 nodes               forget           of what end gave
+//   capture [global|local|relaxed]             status           end [params|clone]  of the stream
+//   replay                 nodes               forget           of what end gave; params and clone: the other ways to it
 //   relax                                      cuThreadExchangeStreamCaptureMode
 //   elsewhere CALL...                          in another thread
 #include <cuda.h>
@@ -175,6 +175,20 @@ CUresult nodes(std::istream &) {
 	return result;
 }
 
+CUresult end(std::istream &words) {
+	const auto how = next<std::string>(words);
+	CUresult result = cuStreamEndCapture(stream, &graph);
+	if (result != CUDA_SUCCESS) return result;
+	if (how == "clone") {
+		const CUgraph captured = graph;
+		result = cuGraphClone(&graph, captured);
+		if (result == CUDA_SUCCESS) result = cuGraphDestroy(captured);
+	}
+	if (result != CUDA_SUCCESS) return result;
+	CUDA_GRAPH_INSTANTIATE_PARAMS params{};
+	return how == "params" ? cuGraphInstantiateWithParams(&executable, graph, &params) : cuGraphInstantiate(&executable, graph, 0);
+}
+
 const std::map<std::string, std::function<CUresult(std::istream &)>> calls{
     {"alloc", [](std::istream &words) { auto &p = names[next<std::string>(words)]; return cuMemAlloc(&p, next<size_t>(words) * sizeof(float)); }},
     {"free", [](std::istream &words) { return cuMemFree(place(words)); }},
@@ -195,7 +209,7 @@ const std::map<std::string, std::function<CUresult(std::istream &)>> calls{
     {"awaited", [](std::istream &words) { return cuEventSynchronize(events[next<std::string>(words)]); }},
     {"elapsed", elapsed}, {"capture", capture}, {"nodes", nodes},
     {"status", [](std::istream &) { CUstreamCaptureStatus s{}; const CUresult r = cuStreamIsCapturing(stream, &s); more = " " + std::to_string(s); return r; }},
-    {"end", [](std::istream &) { const CUresult r = cuStreamEndCapture(stream, &graph); return r == CUDA_SUCCESS ? cuGraphInstantiate(&executable, graph, 0) : r; }},
+    {"end", end},
     {"replay", [](std::istream &) { return cuGraphLaunch(executable, stream); }},
     {"forget", [](std::istream &) { const CUresult r = cuGraphExecDestroy(executable); return r == CUDA_SUCCESS ? cuGraphDestroy(graph) : r; }},
     {"relax", [](std::istream &) { CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED; const CUresult r = cuThreadExchangeStreamCaptureMode(&mode); more = " " + std::to_string(mode); return r; }},
