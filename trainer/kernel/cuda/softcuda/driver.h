@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "launch.h"
@@ -16,12 +18,18 @@
 using softcuda::Kernel;
 using Operation = std::function<CUresult()>;
 
+struct CUgraphNode_st {
+	CUgraphNodeType type;
+	Operation operation;
+	std::vector<size_t> after;  // what must have run, by number in its graph
+};
+
 struct CUgraph_st {
-	std::vector<Operation> operations;  // in the order in which they were captured
+	std::vector<std::unique_ptr<CUgraphNode_st>> nodes;  // as they were captured: each behind those that it comes after
 };
 
 struct CUgraphExec_st {
-	std::vector<Operation> operations;
+	std::vector<Operation> operations;  // in an order that the graph allows
 };
 
 struct CUctx_st {
@@ -35,17 +43,17 @@ struct CUstream_st {
 	CUcontext context;
 	unsigned flags;
 	int priority;
-	CUgraph capture = nullptr;   // the graph that calls go to instead
-	bool captures_first = true;  // it began the capture, and did not join it through an event
-	bool broken = false;         // a call that cannot be captured has spoilt it
+	uint64_t capture = 0;        // that calls go to instead, by id; 0: none
+	std::vector<size_t> last{};  // nodes of it that the next one comes after
 };
 
 struct CUevent_st {
 	CUcontext context;
 	unsigned flags;
 	bool recorded = false;
-	CUgraph capture = nullptr;  // recorded while this was captured
-	uint64_t time_ns = 0;       // when what stood before it was done
+	uint64_t time_ns = 0;        // when what stood before it was done
+	uint64_t capture = 0;        // that it was last recorded in, by id: it may be over; 0: it was not
+	std::vector<size_t> last{};  // nodes of it that it stands behind
 };
 
 struct CUmod_st {
@@ -87,14 +95,39 @@ bool alive(CUcontext context);
 CUresult current(CUcontext *context);
 // Runs what is enqueued. Gives the context's error.
 CUresult finish(CUcontext context);
-// For later, for now, or into the graph that stream captures.
-CUresult enqueue(CUstream stream, Operation operation);
+// For later, for now, or into the graph that stream captures, as a node of that type.
+CUresult enqueue(CUstream stream, CUgraphNodeType type, Operation operation);
 // The streams that null, CU_STREAM_LEGACY and CU_STREAM_PER_THREAD stand for are the context's one queue; they capture nothing.
 bool is_default(CUstream stream);
 bool alive(CUstream stream);
-bool capturing(CUstream stream);
-// A call that is no part of a graph: spoils a capture that is going on in the context. False: there is one.
-bool outside_captures(CUcontext context);
+const std::set<CUstream> &all_streams();
+
+// A capture that is going on.
+struct Capture {
+	uint64_t id;
+	CUgraph graph;
+	CUstreamCaptureMode mode;
+	std::thread::id thread;  // that began it
+	CUstream first;          // that it began on; others join it through events
+	bool broken;             // something that cannot be captured has spoilt it
+};
+// Null: there is none.
+Capture *capture_of(CUstream stream);
+Capture *capture_with(uint64_t id);
+CUresult add_node(CUstream stream, CUgraphNodeType type, Operation operation);
+// Makes stream's capture end in failure. Gives result.
+CUresult spoil(CUstream stream, CUresult result);
+// A call that waits for all of a context: an error while one of its streams captures, which spoils that.
+CUresult outside_captures(CUcontext context);
+// A call on the legacy stream, which waits for every stream that is not CU_STREAM_NON_BLOCKING: an error while one of those captures, which spoils that. Success for other streams.
+CUresult on_legacy(CUstream stream, CUcontext context);
+// A call that may wait for a stream that captures, or do what a graph does not do again: as the modes of captures and threads have it (cuThreadExchangeStreamCaptureMode) an error, which spoils them.
+CUresult unsafe_call();
+// What a wait for an event is to captures.
+CUresult wait_in_capture(CUstream stream, CUevent event, unsigned flags);
+// Before a stream ends.
+void leave_capture(CUstream stream);
+void forget_events(CUcontext context);
 void keep_graph(CUgraph graph);
 void forget_streams(CUcontext context);
 void forget_modules(CUcontext context);

@@ -144,8 +144,8 @@ CUresult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
 
 CUresult cuCtxSynchronize() {
 	ENTER_CONTEXT();
-	if (!outside_captures(context)) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-	return finish(context);
+	const CUresult allowed = outside_captures(context);
+	return allowed == CUDA_SUCCESS ? finish(context) : allowed;
 }
 
 #define ENTER_PRIMARY()                                                           \

@@ -20,6 +20,13 @@ bool fits(CUdeviceptr address, size_t bytes, Side side, const char *call, const 
 	return copyable(address, bytes, call, what);
 }
 
+// A call without a stream goes to the legacy one, and waits for it.
+CUresult wait_for_all(CUcontext context) {
+	const CUresult implied = on_legacy(nullptr, context);
+	const CUresult allowed = implied == CUDA_SUCCESS ? unsafe_call() : implied;
+	return allowed == CUDA_SUCCESS ? finish(context) : allowed;
+}
+
 CUresult copy(const char *call, CUdeviceptr to, Side to_side, CUdeviceptr from, Side from_side, size_t bytes, CUcontext context, CUstream stream, bool waits) {
 	if (!fits(to, bytes, to_side, call, "destination") || !fits(from, bytes, from_side, call, "source")) return CUDA_ERROR_INVALID_VALUE;
 	const auto move = [=] {
@@ -28,9 +35,8 @@ CUresult copy(const char *call, CUdeviceptr to, Side to_side, CUdeviceptr from, 
 		std::memmove(reinterpret_cast<void *>(to), reinterpret_cast<const void *>(from), bytes);
 		return CUDA_SUCCESS;
 	};
-	if (!waits) return enqueue(stream, move);
-	if (!outside_captures(context)) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-	const CUresult error = finish(context);
+	if (!waits) return enqueue(stream, CU_GRAPH_NODE_TYPE_MEMCPY, move);
+	const CUresult error = wait_for_all(context);
 	return error == CUDA_SUCCESS ? move() : error;
 }
 
@@ -42,9 +48,8 @@ template <typename T> CUresult fill(const char *call, CUdeviceptr to, T value, s
 		for (size_t i = 0; i < n; i++) elements[i] = value;
 		return CUDA_SUCCESS;
 	};
-	if (!waits) return enqueue(stream, set);
-	if (!outside_captures(context)) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
-	const CUresult error = finish(context);
+	if (!waits) return enqueue(stream, CU_GRAPH_NODE_TYPE_MEMSET, set);
+	const CUresult error = wait_for_all(context);
 	return error == CUDA_SUCCESS ? set() : error;
 }
 }  // namespace

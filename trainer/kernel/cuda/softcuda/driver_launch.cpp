@@ -26,6 +26,8 @@ bool is_image(const void *image) {
 CUresult load(CUmodule *module, const void *image, CUcontext context) {
 	if (!module || !image) return CUDA_ERROR_INVALID_VALUE;
 	if (!is_image(image)) return CUDA_ERROR_INVALID_IMAGE;
+	const CUresult allowed = unsafe_call();
+	if (allowed != CUDA_SUCCESS) return allowed;
 	const std::string error = load_kernels();
 	if (!error.empty()) {
 		say(error);
@@ -165,7 +167,7 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
 	if (kernel.params > 0 && !params) return CUDA_ERROR_INVALID_VALUE;
 	count_kernel(kernel.name);
 	const size_t limit = static_cast<size_t>(function->dynamic_limit > default_dynamic_limit ? largest_dynamic_limit() : default_dynamic_limit);
-	return enqueue(stream, [&kernel, grid, block, shared, limit, kept = keep(kernel, params)] {
+	return enqueue(stream, CU_GRAPH_NODE_TYPE_KERNEL, [&kernel, grid, block, shared, limit, kept = keep(kernel, params)] {
 		switch (run_grid(kernel, grid, block, shared, limit, kept->pointers.data())) {
 		case Outcome::done: return CUDA_SUCCESS;
 		case Outcome::bad_address: return CUDA_ERROR_ILLEGAL_ADDRESS;

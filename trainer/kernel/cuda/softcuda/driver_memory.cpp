@@ -17,8 +17,14 @@ struct Host {
 std::map<void *, Host> hosts;
 }  // namespace
 
+// Memory may be made and given back in the middle of a relaxed capture alone, and is then no part of its graph.
+#define ENTER_MEMORY()                             \
+	ENTER_CONTEXT();                               \
+	const CUresult allowed = unsafe_call();        \
+	if (allowed != CUDA_SUCCESS) return allowed
+
 CUresult cuMemAlloc(CUdeviceptr *pointer, size_t bytes) {
-	ENTER_CONTEXT();
+	ENTER_MEMORY();
 	if (!pointer || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
 	const size_t used = used_bytes(context->device);
 	if (used > device_bytes() || bytes > device_bytes() - used) return CUDA_ERROR_OUT_OF_MEMORY;
@@ -29,7 +35,7 @@ CUresult cuMemAlloc(CUdeviceptr *pointer, size_t bytes) {
 }
 
 CUresult cuMemFree(CUdeviceptr pointer) {
-	ENTER_CONTEXT();
+	ENTER_MEMORY();
 	if (!pointer) return CUDA_SUCCESS;
 	// What is enqueued may use it.
 	const CUresult error = finish(context);
@@ -66,7 +72,7 @@ CUresult cuMemGetAddressRange(CUdeviceptr *base, size_t *bytes, CUdeviceptr poin
 }
 
 CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned) {
-	ENTER_CONTEXT();
+	ENTER_MEMORY();
 	if (!pointer || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
 	if (posix_memalign(pointer, 4096, bytes) != 0) return CUDA_ERROR_OUT_OF_MEMORY;
 	std::memset(*pointer, poison, bytes);
@@ -77,7 +83,7 @@ CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned) {
 CUresult cuMemAllocHost(void **pointer, size_t bytes) { return cuMemHostAlloc(pointer, bytes, 0); }
 
 CUresult cuMemFreeHost(void *pointer) {
-	ENTER_CONTEXT();
+	ENTER_MEMORY();
 	const auto found = hosts.find(pointer);
 	if (found == hosts.end() || found->second.registered) return CUDA_ERROR_INVALID_VALUE;
 	const CUresult error = finish(context);
@@ -87,14 +93,14 @@ CUresult cuMemFreeHost(void *pointer) {
 }
 
 CUresult cuMemHostRegister(void *pointer, size_t bytes, unsigned) {
-	ENTER_CONTEXT();
+	ENTER_MEMORY();
 	if (!pointer || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
 	if (!hosts.emplace(pointer, Host{bytes, true}).second) return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
 	return CUDA_SUCCESS;
 }
 
 CUresult cuMemHostUnregister(void *pointer) {
-	ENTER_CONTEXT();
+	ENTER_MEMORY();
 	const auto found = hosts.find(pointer);
 	if (found == hosts.end() || !found->second.registered) return CUDA_ERROR_HOST_MEMORY_NOT_REGISTERED;
 	const CUresult error = finish(context);
