@@ -121,7 +121,7 @@ func (s *Share) Iterate(r *allreduce.Reducer, k uint32, soft []float32, wanted f
 	s.gather(k)
 	s.digest(soft)
 	if err := s.program.Input(s.pixels, s.geometry, s.labels, soft); err != nil {
-		return false, err
+		return false, fmt.Errorf("iteration %d: %w", k, err)
 	}
 	r.Begin(k)
 	c := &s.clock
