@@ -3,9 +3,11 @@ package trainer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
+	"github.com/dither-ml/dither/trainer/checkpoint"
 )
 
 // iterate does what is due where the generation begins, and one iteration after another. Its error says how the generation ended.
@@ -94,7 +96,7 @@ func (t *Trainer) iteration(ctx context.Context, g *generation) (stop bool, err 
 	}
 	t.applied = k
 	if err := t.offer.publish(k, t.Work.Update); err != nil {
-		return false, &ownError{err}
+		return false, &ownError{fmt.Errorf("giving the update of iteration %d: %w", k, err)}
 	}
 	t.seconds = time.Since(began)
 	record.Seconds, record.LabelWaitSeconds = t.seconds.Seconds(), waited.Seconds()
@@ -127,12 +129,21 @@ func (t *Trainer) due(ctx context.Context, g *generation) error {
 
 // checkpoint lets the state be written, when there is a coordinator; training goes on.
 func (t *Trainer) checkpoint() error {
-	c, err := t.Work.Snapshot()
+	c, err := t.snapshot()
 	if err != nil {
-		return &ownError{err}
+		return err
 	}
 	t.link.save(c)
 	return nil
+}
+
+// snapshot copies the state.
+func (t *Trainer) snapshot() (*checkpoint.Checkpoint, error) {
+	c, err := t.Work.Snapshot()
+	if err != nil {
+		return nil, &ownError{fmt.Errorf("copying the state after iteration %d: %w", t.applied, err)}
+	}
+	return c, nil
 }
 
 // cut is this trainer's part of an evaluation. A generation that is over ends it, and others can copy the state meanwhile.
@@ -164,7 +175,7 @@ func (t *Trainer) cutShort(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return &ownError{err}
+	return &ownError{fmt.Errorf("evaluating after iteration %d: %w", t.applied, err)}
 }
 
 // finish writes the last checkpoint, evaluates, measures the gradient norm, and says the last word.
@@ -202,9 +213,9 @@ func (t *Trainer) stopped(ctx context.Context, g *generation) error {
 
 // lastWord tells the coordinator which parameters this trainer ends with, once the last checkpoint is written.
 func (t *Trainer) lastWord(ctx context.Context, g *generation, stopped bool) error {
-	c, err := t.Work.Snapshot()
+	c, err := t.snapshot()
 	if err != nil {
-		return &ownError{err}
+		return err
 	}
 	if g.rank == 0 {
 		if err := t.link.saved(ctx, t.applied); err != nil {

@@ -119,7 +119,7 @@ func (s *Share) Iterate(r *allreduce.Reducer, k uint32, soft []float32, wanted f
 	began := time.Now()
 	s.digest(soft)
 	if err := s.input(k, soft); err != nil {
-		return false, err
+		return false, fmt.Errorf("iteration %d: %w", k, err)
 	}
 	r.Begin(k)
 	c := &s.clock

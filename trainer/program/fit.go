@@ -75,7 +75,7 @@ func atMost[P any](set kernel.Set, images int, build func(set kernel.Set, images
 		}
 		images = most(set, short.Free, images-1, func(set kernel.Set, n int) error { _, err := build(set, n); return err })
 		if images == 0 {
-			return p, fmt.Errorf("%w; not even one image fits: take a GPU or a machine with more memory, or that others leave", first)
+			return p, fmt.Errorf("%w; not even one image fits: it takes more memory, or less beside it", first)
 		}
 		p, err = build(set, images)
 	}
