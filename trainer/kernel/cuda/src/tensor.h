@@ -40,6 +40,8 @@
 //   BARRIER();
 //   if (last[0]) { fence(); ... the parts, in their order ...; if (threadIdx.x == 0) *counter = 0; }
 //
+// (parts is no const __restrict__ pointer there: what is read through one may come from a cache that knows of no fence).
+//
 // More than 48 KiB of SHARED_DYNAMIC has to be allowed to the kernel (CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES): 227 KiB at most on compute capability 9.0, 163 KiB on 8.0, SHARED arrays included.
 #pragma once
 
@@ -53,17 +55,14 @@
 
 typedef unsigned short bf16;
 
-DEVICE bf16 float_bf16(float v) {
-	bf16 r;
-	asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(v));
-	return r;
-}
-
 DEVICE unsigned pack_bf16(float low, float high) {
 	unsigned r;
 	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
 	return r;
 }
+
+// cvt.rn.bf16.f32 is the same, on a slower unit.
+DEVICE bf16 float_bf16(float v) { return (bf16)pack_bf16(v, 0.0f); }
 
 DEVICE void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 	asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"

@@ -282,7 +282,7 @@ KERNEL(aligned, (float *y)) {
 	SHARED(bf16, tile, 8);
 	SHARED_DYNAMIC(bf16, all);
 	odd[0] = tile[0] = all[0] = 0;
-	y[0] = (float)((size_t)all % 128 + (size_t)tile % 16);
+	y[0] = (float)((size_t)all % 128 + (size_t)tile % 16 + (size_t)odd % 16);
 }
 
 KERNEL(shared_and_dynamic, (float *y)) {
