@@ -16,6 +16,15 @@ func TestSuitePassesAPretender(t *testing.T) {
 	Run(t, pretend(), Options{Variants: []func() kernel.Set{pretend}, Allocates: true, Seed: 1, Trials: 8})
 }
 
+// A set that works apart is held to the same, however that is settled.
+func TestSuitePassesWhoWorksApart(t *testing.T) {
+	for _, eager := range Orders() {
+		set := &Apart{Set: ref.New(), Eager: eager}
+		memory(t, set)
+		recordings(t, set, true)
+	}
+}
+
 // spoiler spoils the outputs of a launch, in blocks.
 type spoiler func(op kernel.Op, args []kernel.Arg, out []data)
 
