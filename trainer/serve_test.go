@@ -14,6 +14,7 @@ import (
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce"
 	"github.com/dither-ml/dither/trainer/checkpoint"
+	"github.com/dither-ml/dither/trainer/kernel/kerneltest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -261,9 +262,17 @@ func (s *splits) Iterate(r *allreduce.Reducer, k uint32, soft []float32, wanted 
 	return false, errors.Join(err, fmt.Errorf("%w: before the commit", ErrBroken))
 }
 
+// The one that breaks off has sent the samples of the next iteration by then, where it works apart.
 func TestASplitCommitIsSettledByTheGreatest(t *testing.T) {
+	for apart := range 1 + len(kerneltest.Orders()) {
+		t.Run(fmt.Sprint("apart ", apart), func(t *testing.T) { splitCommit(t, apart) })
+	}
+}
+
+func splitCommit(t *testing.T, apart int) {
 	want := reference(t)
 	bubble(t, nil, func(w *world) {
+		w.apart = apart
 		a, b := w.start("trainer-0"), w.start("trainer-1")
 		w.joins(2)
 		a.trainer.Work = &splits{a.trainer.Work.(*Share), 6} // which gets the last sum from the other

@@ -171,11 +171,7 @@ func (s *Share) ahead() {
 
 // send puts the samples' pixels, views and labels side by side, and has them on their way.
 func (s *Share) send(k uint32) error {
-	to, err := s.program.Room()
-	if err != nil {
-		return fmt.Errorf("the samples of iteration %d: %w", k, err)
-	}
-	size := s.imageBytes()
+	to, size := s.program.Room(), s.imageBytes()
 	s.samples = s.order.Batch(k, s.samples)
 	for i, id := range s.samples[s.first*s.perShard() : s.end*s.perShard()] {
 		copy(to.Pixels[i*size:(i+1)*size], s.data.Train.Pixels[int(id)*size:])

@@ -17,6 +17,7 @@ import (
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce"
 	"github.com/dither-ml/dither/trainer/kernel/cpu"
+	"github.com/dither-ml/dither/trainer/kernel/kerneltest"
 )
 
 const (
@@ -32,6 +33,8 @@ type world struct {
 	run  *ditherv1.GetRunResponse
 	net  *allreduce.MemoryNetwork
 	take func(ctx context.Context, id string, k uint32) error // before labels are given; nil: after the pace
+
+	apart int // the first trainer's place in who works apart, and how
 
 	mu         sync.Mutex
 	changed    chan struct{} // closed at every change
@@ -122,14 +125,18 @@ func (w *world) start(id string) *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	share, err := NewShare(set, w.data, w.run.GetSpec(), "test", 0, 1)
+	w.mu.Lock()
+	number := len(w.processes)
+	w.mu.Unlock()
+	works := set
+	if orders := kerneltest.Orders(); (number+w.apart)%(len(orders)+1) > 0 { // the first is a processor, the others are like GPUs
+		works = &kerneltest.Apart{Set: set, Eager: orders[(number+w.apart)%(len(orders)+1)-1]}
+	}
+	share, err := NewShare(works, w.data, w.run.GetSpec(), "test", 0, 1)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	p := &process{w: w, id: id, drain: make(chan struct{}), done: make(chan struct{})}
-	w.mu.Lock()
-	number := len(w.processes)
-	w.mu.Unlock()
 	p.member = &ditherv1.Member{Id: id, Role: "trainer", Address: fmt.Sprintf("%s-%d", id, number), Process: fmt.Sprintf("host:%d", number), KernelSet: set.Name(), Arithmetic: set.Arithmetic(),
 		TrainSha256: w.data.Train.Hash(), TestSha256: w.data.Test.Hash()}
 	config := Config{Member: p.member, Run: w.run, Members: p, Coordinators: p, Exchange: w.net.Node(p.member.Address), Peers: memoryPeers{p}, Work: share, Logger: slog.New(slog.DiscardHandler)}

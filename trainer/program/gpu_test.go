@@ -9,9 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dither-ml/dither/trainer/kernel"
 	"github.com/dither-ml/dither/trainer/kernel/cuda"
+	"github.com/dither-ml/dither/trainer/model"
 )
 
 func openGPU(t testing.TB) kernel.Set {
@@ -45,23 +47,23 @@ func TestGPUAnInputAheadDisturbsNothing(t *testing.T) {
 	sameBits(t, "ahead", map[string][]float32{"losses and correct": theirs}, map[string][]float32{"losses and correct": seen})
 }
 
-// steady is a trainer of every shard on a GPU, after the iterations that make its graphs, and what does one more.
-func steady(t testing.TB, owned int, c Collective) (iteration func()) {
-	config := smallConfig(small, 3, 2, "shard")
+// steady is a trainer of some of 3 shards on a GPU, after the iterations that make its graphs, and what does one more. waits, if there is one, is called where the host is about to wait.
+func steady(t testing.TB, spec model.Spec, owned int, c Collective, waits func()) (iteration func()) {
+	config := smallConfig(spec, 3, 2, "shard")
 	config.Groups = owned
 	p := newTraining(t, openGPU(t), config)
 	loadStart(t, p.Parameters(), p.Load)
-	in := makeSamples(owned*config.Images, small.Shape, 1)
+	in := makeSamples(owned*config.Images, spec.Shape, 1)
 	send := func() {
-		to, err := p.Room()
-		if err != nil {
-			t.Fatal(err)
-		}
+		to := p.Room()
 		copy(to.Pixels, in.pixels)
 		copy(to.Geometry, in.geometry)
 		copy(to.Labels, in.labels)
 		if err := p.Send(); err != nil {
 			t.Fatal(err)
+		}
+		if waits != nil {
+			waits()
 		}
 	}
 	send()
@@ -84,10 +86,10 @@ func steady(t testing.TB, owned int, c Collective) (iteration func()) {
 }
 
 func TestGPUAnIterationAllocatesNothing(t *testing.T) {
-	if n := testing.AllocsPerRun(10, steady(t, 3, nil)); n > 0 {
+	if n := testing.AllocsPerRun(10, steady(t, small, 3, nil, nil)); n > 0 {
 		t.Errorf("alone: an iteration allocates %v times", n)
 	}
-	if n := testing.AllocsPerRun(10, steady(t, 2, &sink{})); n > 0 {
+	if n := testing.AllocsPerRun(10, steady(t, small, 2, &sink{}, nil)); n > 0 {
 		t.Errorf("with others: an iteration allocates %v times", n)
 	}
 }
@@ -147,8 +149,26 @@ func TestGPUSteadyIterations(t *testing.T) {
 	if err != nil {
 		t.Skip("run by TestGPUAnIterationIsAFewCalls")
 	}
-	iteration := steady(t, 3, nil)
+	iteration := steady(t, small, 3, nil, nil)
 	for range n {
 		iteration()
+	}
+}
+
+// BenchmarkGPUHost gives the microseconds of an iteration in which the host works, until it waits for the losses and after that: what a device that is slow enough hides. With softcuda, SOFTCUDA_CHECK=late
+// keeps what the device does out of it.
+func BenchmarkGPUHost(b *testing.B) {
+	for _, net := range []string{"resnet8", "resnet56"} {
+		b.Run(net, func(b *testing.B) {
+			var began time.Time
+			var busy time.Duration
+			iteration := steady(b, model.Spec{Name: net, Shortcut: "A", Shape: small.Shape}, 3, nil, func() { busy += time.Since(began) })
+			busy = 0
+			for b.Loop() {
+				began = time.Now()
+				iteration()
+			}
+			b.ReportMetric(float64(busy.Microseconds())/float64(b.N), "host-us/op")
+		})
 	}
 }

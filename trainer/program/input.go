@@ -103,16 +103,11 @@ func (t *Training) Meanwhile(do func()) {
 	}
 }
 
-// Room is where the samples of the next input go; Send has them on their way. It may be asked for while a Step is under way, whose own input it leaves alone; what was sent and no Step took is dropped.
-func (t *Training) Room() (Samples, error) {
+// Room is where the samples of the next input go; Send has them on their way. It may be asked for while a Step is under way, whose own input it leaves alone. What was sent and no Step took is dropped: it may
+// still be on its way, and what is sent after it comes after it.
+func (t *Training) Room() Samples {
 	r := t.rooms[t.next()]
-	if r.away {
-		if err := t.machine.side.Sync(); err != nil {
-			return Samples{}, err
-		}
-		r.away = false
-	}
-	return Samples{r.pixels.host, r.geometry.host, r.labels.host}, nil
+	return Samples{r.pixels.host, r.geometry.host, r.labels.host}
 }
 
 func (t *Training) next() int { return (t.at + 1) % len(t.rooms) }
@@ -125,7 +120,7 @@ func (t *Training) Send() error {
 			return fmt.Errorf("sample %d of the input has the label %d of %d classes", i, l, t.config.Model.Classes)
 		}
 	}
-	t.sent, r.away = t.next(), true
+	t.sent = t.next()
 	// The room is that of the step before last, which is through: the side has just brought back, or waits for, what a later step had to tell.
 	r.bring.Replay()
 	return nil
@@ -147,10 +142,7 @@ func (t *Training) SendSoft(soft []float32) error {
 
 // Input is Room, Send and SendSoft at once; what it is given is the caller's again.
 func (t *Training) Input(pixels []byte, geometry, labels []int32, soft []float32) error {
-	to, err := t.Room()
-	if err != nil {
-		return err
-	}
+	to := t.Room()
 	if len(pixels) != len(to.Pixels) || len(geometry) != len(to.Geometry) || len(labels) != len(to.Labels) {
 		return fmt.Errorf("the input of %d samples has %d pixels, %d geometry and %d labels", len(to.Labels), len(pixels), len(geometry), len(labels))
 	}

@@ -220,7 +220,7 @@ func (t *Training) Step(c Collective) (losses, correct []float32, err error) {
 	if err := t.told.here.Wait(); err != nil {
 		return nil, nil, err
 	}
-	t.summed, r.away = true, false
+	t.summed = true
 	return t.losses.host, t.corrects.host, nil
 }
 

@@ -4,4 +4,5 @@
 // block of channels is no part of the arithmetic, but for the squares of gradients, whose lanes the kernels follow.
 //
 // A kernel is a list of launches, laid out when it is prepared. One goroutine, on an operating system's thread of its own, owns the device's context: it takes launches and copies from a queue, so that who launches does not wait for the driver.
+// A recording becomes a graph of the driver's, and is then one task; a mark is an event, for which any thread waits without the queue.
 package cuda

@@ -20,6 +20,15 @@ func TestSuitePassesAPretender(t *testing.T) {
 	}
 }
 
+// A set that works apart is held to the same, however that is settled.
+func TestSuitePassesWhoWorksApart(t *testing.T) {
+	for _, eager := range Orders() {
+		set := &Apart{Set: ref.New(), Eager: eager}
+		memory(t, set)
+		recordings(t, set, true)
+	}
+}
+
 // outputs spoils each number that is written.
 func outputs(spoil func(op kernel.Op, a kernel.Arg, v []float64)) spoiler {
 	return func(op kernel.Op, args []kernel.Arg, out []data) {
