@@ -66,7 +66,7 @@ func squaredNormOn(m *machine, spec model.Spec, images int, mean, std []float64,
 
 // SquaredNorms writes the squared norms of n images [n][classes] to out; pixels [n][C][H][W], the images as they are.
 func (p *SquaredNorm) SquaredNorms(pixels []byte, n int, out []float32) error {
-	if err := checkInput(p.spec, n, p.images, pixels, p.original[:3*min(n, p.images)], out); err != nil {
+	if err := checkInput(p.spec, n, p.images, pixels, nil, out); err != nil {
 		return err
 	}
 	launches, there := p.sizes[n]
