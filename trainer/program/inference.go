@@ -90,8 +90,8 @@ func originals(n int, pad int32) []int32 {
 // Logits writes the logits of n images [n][classes]: pixels [n][C][H][W], geometry [n][3], nil for the images as they are. An image's logits do
 // not depend on the others. More images than may be in flight follow one another, and only the last are waited for: a device goes on while the host prepares the next.
 func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32) error {
-	if n < 1 || len(pixels)%n != 0 || len(out)%n != 0 || geometry != nil && len(geometry) != 3*n {
-		return checkInput(p.spec, n, n, pixels, geometry, out)
+	if err := checkInput(p.spec, n, n, pixels, geometry, out); err != nil {
+		return err
 	}
 	for from := 0; from < n; from += p.images {
 		to := min(from+p.images, n)
@@ -102,13 +102,10 @@ func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32
 	return p.machine.stream.Sync()
 }
 
-// enqueue is Logits of what may be in flight, without the wait.
+// enqueue is Logits of what may be in flight, checked, without the wait.
 func (p *Inference) enqueue(pixels []byte, geometry []int32, n int, out []float32) error {
-	if geometry == nil && n <= p.images {
+	if geometry == nil {
 		geometry = p.original[:3*n]
-	}
-	if err := checkInput(p.spec, n, p.images, pixels, geometry, out); err != nil {
-		return err
 	}
 	work, there := p.sizes[n]
 	if !there {
@@ -128,8 +125,9 @@ func (p *Inference) enqueue(pixels []byte, geometry []int32, n int, out []float3
 	return nil
 }
 
+// checkInput wants n images, at most so many; a nil geometry is the images as they are.
 func checkInput(spec model.Spec, n, most int, pixels []byte, geometry []int32, out []float32) error {
-	if n < 1 || n > most || len(pixels) != n*spec.Channels*spec.Height*spec.Width || len(geometry) != 3*n || len(out) != n*spec.Classes {
+	if n < 1 || n > most || len(pixels) != n*spec.Channels*spec.Height*spec.Width || geometry != nil && len(geometry) != 3*n || len(out) != n*spec.Classes {
 		return fmt.Errorf("%d images (at most %d) with %d pixels, %d geometry and room for %d logits", n, most, len(pixels), len(geometry), len(out))
 	}
 	return nil

@@ -37,10 +37,13 @@ func NewNoisyInference(set kernel.Set, spec model.Spec, images int, mean, std []
 	return p, nil
 }
 
-// NoisyLogits is Logits that writes the noisy logits at a step to noisy [n][classes] too; samples [n] and step are those of docs/random.md.
+// NoisyLogits is Logits, of no more images than may be in flight, that writes the noisy logits at a step to noisy [n][classes] too; samples [n] and step are those of docs/random.md.
 func (p *NoisyInference) NoisyLogits(pixels []byte, geometry []int32, samples []uint32, step uint32, n int, out, noisy []float32) error {
-	if len(samples) != n || n > p.images || len(noisy) != len(out) {
-		return fmt.Errorf("%d images (at most %d) with %d samples, and room for %d logits and %d noisy ones", n, p.images, len(samples), len(out), len(noisy))
+	if err := checkInput(p.spec, n, p.images, pixels, geometry, out); err != nil {
+		return err
+	}
+	if len(samples) != n || len(noisy) != len(out) {
+		return fmt.Errorf("%d images with %d samples, and room for %d logits and %d noisy ones", n, len(samples), len(out), len(noisy))
 	}
 	for i, id := range samples {
 		p.words[i] = int32(id)

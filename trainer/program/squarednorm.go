@@ -74,8 +74,8 @@ func (p *SquaredNorm) what(n int) string {
 // SquaredNorms writes the squared norms of n images [n][classes] to out; pixels [n][C][H][W], the images as they are. An image's do not depend on the others. More images than may be in flight follow
 // one another, and only the last are waited for.
 func (p *SquaredNorm) SquaredNorms(pixels []byte, n int, out []float32) error {
-	if n < 1 || len(pixels)%n != 0 || len(out)%n != 0 {
-		return checkInput(p.spec, n, n, pixels, nil, out)
+	if err := checkInput(p.spec, n, n, pixels, nil, out); err != nil {
+		return err
 	}
 	for from := 0; from < n; from += p.images {
 		to := min(from+p.images, n)
@@ -86,11 +86,8 @@ func (p *SquaredNorm) SquaredNorms(pixels []byte, n int, out []float32) error {
 	return p.machine.stream.Sync()
 }
 
-// enqueue is SquaredNorms of what may be in flight, without the wait.
+// enqueue is SquaredNorms of what may be in flight, checked, without the wait.
 func (p *SquaredNorm) enqueue(pixels []byte, n int, out []float32) error {
-	if err := checkInput(p.spec, n, p.images, pixels, p.original[:3*min(n, p.images)], out); err != nil {
-		return err
-	}
 	work, there := p.sizes[n]
 	if !there {
 		launches, err := p.machine.ready(resized(p.steps, p.images, n))
