@@ -41,11 +41,11 @@ func askDriver() (cuda.Driver, error) {
 	return d, nil
 }
 
-func openCUDA(device int) (kernel.Set, error) {
+func openCUDA(device int, half bool) (kernel.Set, error) {
 	if _, err := askDriver(); err != nil {
 		return nil, err
 	}
-	set, err := cuda.New(cuda.Options{Device: device})
+	set, err := cuda.New(cuda.Options{Device: device, Half: half})
 	if err != nil {
 		return nil, fmt.Errorf("--kernels cuda: %w", err)
 	}

@@ -124,6 +124,15 @@ func (f *serveFlags) worker(ctx context.Context, test bool) (_ *worker, err erro
 	if w.data, err = f.open(w.run, test); err != nil {
 		return nil, err
 	}
+	spec := w.run.GetSpec()
+	arithmetic := spec.GetArithmetic()
+	if !f.trains {
+		arithmetic = spec.GetTeacher().GetArithmetic()
+	}
+	precision := ditherv1.Precision(arithmetic)
+	if err := checkPrecision(f.kernels, precision); err != nil {
+		return nil, badInput(fmt.Errorf("the run is in arithmetic %s: %w", arithmetic, err))
+	}
 	device := 0
 	if f.trains && f.kernels == "cuda" {
 		driver, err := askDriver()
@@ -134,7 +143,7 @@ func (f *serveFlags) worker(ctx context.Context, test bool) (_ *worker, err erro
 			return nil, err
 		}
 	}
-	w.kernels, err = openKernelsOn(f.kernels, f.threads, device)
+	w.kernels, err = openKernelsOn(f.kernels, precision, f.threads, device)
 	return w, err
 }
 
