@@ -143,8 +143,13 @@ func (f *serveFlags) worker(ctx context.Context, test bool) (_ *worker, err erro
 			return nil, err
 		}
 	}
-	w.kernels, err = openKernelsOn(f.kernels, precision, f.threads, device)
-	return w, err
+	if w.kernels, err = openKernelsOn(f.kernels, precision, f.threads, device); err != nil {
+		return nil, err
+	}
+	if its := w.kernels.Arithmetic(); its != arithmetic && (f.trains || spec.GetTeacher().GetModel() != nil) { // before the network is prepared on kernels that will be refused
+		return nil, badInputf("the run is in arithmetic %s and kernel set %s computes in %s; %s", arithmetic, w.kernels.Name(), its, ditherv1.OtherKernels(its, arithmetic))
+	}
+	return w, nil
 }
 
 func (w *worker) close() {
