@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate same-bits students results figure2 chaos figure1-check build build-gpu cuda test-gpu proto proto-baseline bench bench-cluster bench-ols bench-go clean
+.PHONY: help demo test check simulate same-bits students results figure2 chaos figure1-check build build-gpu cuda test-gpu precision-check proto proto-baseline bench bench-cluster bench-ols bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
@@ -82,6 +82,9 @@ cuda: ## compile the CUDA kernels into trainer/kernel/cuda/kernels.fatbin, with 
 
 test-gpu: ## run the CUDA kernels' suite and a small run, on a GPU if there is one, else on a driver made of software
 	.ci/test-gpu
+
+precision-check: ## train in bf16 and in fp32, by several seeds, and hold the curves of the one to the seeds' spread of the other (DATASET=digits MODEL=resnet8 EPOCHS=6 SEEDS=4 and more: .ci/precision)
+	.ci/precision
 
 proto: ## generate the Go code of proto/
 	.ci/tool buf && .ci/tool protoc-gen-go && .ci/tool protoc-gen-go-grpc

@@ -31,7 +31,7 @@ type record struct {
 
 func newRecord(c Config, j *journal, after uint32) *record {
 	return &record{dir: c.Dir, batch: c.Spec.GetBatch(), journal: j, now: time.Now, result: runlog.Result{
-		SpecSHA256: c.SpecSHA256, Arithmetic: c.Spec.GetArithmetic(), DataOfficial: c.DataOfficial, Iterations: after}}
+		SpecSHA256: c.SpecSHA256, Arithmetic: c.Spec.GetArithmetic(), Precision: ditherv1.Precision(c.Spec.GetArithmetic()), DataOfficial: c.DataOfficial, Iterations: after}}
 }
 
 // openRecord begins a run's record, or goes on with it after iteration `after`.

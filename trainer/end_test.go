@@ -134,17 +134,26 @@ func TestADismissalEndsATrainer(t *testing.T) {
 }
 
 func TestWhatIsNotTheRunsIsRefused(t *testing.T) {
+	computing := func(run, trainer string) func(*ditherv1.GetRunResponse, *ditherv1.Member) {
+		return func(r *ditherv1.GetRunResponse, m *ditherv1.Member) {
+			r.Spec.Arithmetic, m.Arithmetic = run, trainer
+			r.SpecSha256 = ditherv1.Hash(r.Spec)
+		}
+	}
 	for what, c := range map[string]struct {
 		spoil func(*ditherv1.GetRunResponse, *ditherv1.Member)
 		says  string
 	}{
-		"spec":            {func(r *ditherv1.GetRunResponse, _ *ditherv1.Member) { r.SpecSha256 = strings.Repeat("a", 64) }, "aaaaaaaaaaaa"},
-		"arithmetic":      {func(_ *ditherv1.GetRunResponse, m *ditherv1.Member) { m.Arithmetic = "cuda/1" }, "computes in cuda/1; choose another with --kernels"},
-		"training images": {func(_ *ditherv1.GetRunResponse, m *ditherv1.Member) { m.TrainSha256 = "b" }, "training images here are not the run's"},
-		"test images":     {func(_ *ditherv1.GetRunResponse, m *ditherv1.Member) { m.TestSha256 = "b" }, "test images here are not the run's"},
+		"precision, of a processor": {computing("cuda-bf16/1-sm90", "cpu/2"), "the run is in arithmetic cuda-bf16/1-sm90 and kernel set generic computes in cpu/2; the run is in bf16, which needs --kernels cuda"},
+		"precision, of a GPU":       {computing("cpu/2", "cuda-bf16/1-sm90"), "computes in cuda-bf16/1-sm90; choose another with --kernels"},
+		"GPU's compute capability":  {computing("cuda-bf16/1-sm90", "cuda-bf16/1-sm80"), "computes in cuda-bf16/1-sm80; bf16 has the same bits only on GPUs of one compute capability: use such a GPU as the run began on"},
+		"spec":                      {func(r *ditherv1.GetRunResponse, _ *ditherv1.Member) { r.SpecSha256 = strings.Repeat("a", 64) }, "aaaaaaaaaaaa"},
+		"arithmetic":                {func(_ *ditherv1.GetRunResponse, m *ditherv1.Member) { m.Arithmetic = "cuda/1" }, "computes in cuda/1; choose another with --kernels"},
+		"training images":           {func(_ *ditherv1.GetRunResponse, m *ditherv1.Member) { m.TrainSha256 = "b" }, "training images here are not the run's"},
+		"test images":               {func(_ *ditherv1.GetRunResponse, m *ditherv1.Member) { m.TestSha256 = "b" }, "test images here are not the run's"},
 	} {
 		w := newWorld(t, nil)
-		m := &ditherv1.Member{Id: "trainer-0", Arithmetic: "cpu/2", TrainSha256: w.data.Train.Hash(), TestSha256: w.data.Test.Hash()}
+		m := &ditherv1.Member{Id: "trainer-0", KernelSet: "generic", Arithmetic: "cpu/2", TrainSha256: w.data.Train.Hash(), TestSha256: w.data.Test.Hash()}
 		c.spoil(w.run, m)
 		if _, err := New(Config{Member: m, Run: w.run}); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("another %s: %v", what, err)

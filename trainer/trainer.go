@@ -71,7 +71,8 @@ func checks(run *ditherv1.GetRunResponse, me *ditherv1.Member) error {
 		return fmt.Errorf("%w: the coordinator's spec has the hash %.12s here and %.12s there: this trainer is version %s and the coordinator %s; use one version",
 			ErrRefused, ditherv1.Hash(spec), run.GetSpecSha256(), me.GetVersion(), run.GetVersion())
 	case me.GetArithmetic() != spec.GetArithmetic():
-		return fmt.Errorf("%w: the run is in arithmetic %s and kernel set %s computes in %s; choose another with --kernels", ErrRefused, spec.GetArithmetic(), me.GetKernelSet(), me.GetArithmetic())
+		return fmt.Errorf("%w: the run is in arithmetic %s and kernel set %s computes in %s; %s", ErrRefused, spec.GetArithmetic(), me.GetKernelSet(), me.GetArithmetic(),
+			ditherv1.OtherKernels(me.GetArithmetic(), spec.GetArithmetic()))
 	case me.GetTrainSha256() != d.GetTrainSha256():
 		return fmt.Errorf("%w: the %s training images here are not the run's (sha256 %.12s, not %.12s); give --data the same files on every host", ErrRefused, d.GetName(), me.GetTrainSha256(), d.GetTrainSha256())
 	case me.GetTestSha256() != d.GetTestSha256():

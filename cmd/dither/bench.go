@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
@@ -20,20 +21,21 @@ func newBenchCommand(a *app) *cobra.Command {
 
 // benchFlags are what the benches that compute have in common.
 type benchFlags struct {
-	model, kernels string
-	threads, steps int
+	model, kernels, precision string
+	threads, steps            int
 }
 
 func (f *benchFlags) define(s *pflag.FlagSet, steps int, what string) {
 	s.StringVar(&f.model, "model", "resnet20", "the network, for images of 3 x 32 x 32 and 10 classes")
 	s.IntVar(&f.threads, "threads", 0, "threads; 0: one for each processor")
 	s.StringVar(&f.kernels, "kernels", "auto", kernelsHelp)
+	s.StringVar(&f.precision, "precision", ditherv1.FP32, precisionHelp)
 	s.IntVar(&f.steps, "steps", steps, what)
 }
 
 // open gives the kernel set, and settles how many threads there are.
 func (f *benchFlags) open(a *app) (kernel.Set, error) {
-	set, err := openKernels(f.kernels, f.threads)
+	set, err := openKernels(f.kernels, f.precision, f.threads)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,8 @@ type evalBenchResult struct {
 	Batch           int     `json:"batch"`
 	Threads         int     `json:"threads"`
 	KernelSet       string  `json:"kernel_set"`
+	Arithmetic      string  `json:"arithmetic"`
+	Precision       string  `json:"precision"`
 	BatchMS         float64 `json:"batch_ms"`
 	BatchMSMin      float64 `json:"batch_ms_min"`
 	ImagesPerSecond float64 `json:"images_per_second"`
@@ -61,11 +63,11 @@ func newBenchEvalCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		r := evalBenchResult{Model: f.model, Batch: batch, Threads: f.threads, KernelSet: kernels.Name(), BatchMS: median(ms), BatchMSMin: ms[0], PeakMemoryBytes: peakMemory()}
+		r := evalBenchResult{Model: f.model, Batch: batch, Threads: f.threads, KernelSet: kernels.Name(), Arithmetic: kernels.Arithmetic(), Precision: f.precision, BatchMS: median(ms), BatchMSMin: ms[0], PeakMemoryBytes: peakMemory()}
 		r.ImagesPerSecond = float64(batch) / r.BatchMS * 1e3
 		return a.result(r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s, %d images at once, %d threads, %s kernels: %.1f ms (least %.1f), %.1f images/s, %d MiB\n",
-				r.Model, r.Batch, r.Threads, r.KernelSet, r.BatchMS, r.BatchMSMin, r.ImagesPerSecond, r.PeakMemoryBytes>>20)
+			fmt.Fprintf(w, "%s, %d images at once, %d threads, %s: %.1f ms (least %.1f), %.1f images/s, %d MiB\n",
+				r.Model, r.Batch, r.Threads, kernelsOf(r.KernelSet, r.Arithmetic), r.BatchMS, r.BatchMSMin, r.ImagesPerSecond, r.PeakMemoryBytes>>20)
 		})
 	}
 	return cmd

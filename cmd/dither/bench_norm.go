@@ -17,6 +17,8 @@ type normBenchResult struct {
 	Images          int     `json:"images"`
 	Threads         int     `json:"threads"`
 	KernelSet       string  `json:"kernel_set"`
+	Arithmetic      string  `json:"arithmetic"`
+	Precision       string  `json:"precision"`
 	MSPerImage      float64 `json:"ms_per_image"`
 	MSPerImageMin   float64 `json:"ms_per_image_min"`
 	GradientNorm    float64 `json:"gradient_norm"`
@@ -64,11 +66,11 @@ func newBenchNormCommand(a *app) *cobra.Command {
 			return err
 		}
 		n := float64(images)
-		r := normBenchResult{Model: f.model, Images: images, Threads: f.threads, KernelSet: kernels.Name(), MSPerImage: median(ms) / n, MSPerImageMin: ms[0] / n,
+		r := normBenchResult{Model: f.model, Images: images, Threads: f.threads, KernelSet: kernels.Name(), Arithmetic: kernels.Arithmetic(), Precision: f.precision, MSPerImage: median(ms) / n, MSPerImageMin: ms[0] / n,
 			GradientNorm: mean(evaluation.SumLogits(norms, d.network.Classes)), PeakMemoryBytes: peakMemory()}
 		return a.result(r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s, %d images, %d threads, %s kernels: %.2f ms an image (least %.2f), gradient norm %.6g, %d MiB\n",
-				r.Model, r.Images, r.Threads, r.KernelSet, r.MSPerImage, r.MSPerImageMin, r.GradientNorm, r.PeakMemoryBytes>>20)
+			fmt.Fprintf(w, "%s, %d images, %d threads, %s: %.2f ms an image (least %.2f), gradient norm %.6g, %d MiB\n",
+				r.Model, r.Images, r.Threads, kernelsOf(r.KernelSet, r.Arithmetic), r.MSPerImage, r.MSPerImageMin, r.GradientNorm, r.PeakMemoryBytes>>20)
 		})
 	}
 	return cmd

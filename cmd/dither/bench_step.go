@@ -25,6 +25,8 @@ type stepResult struct {
 	Shards           int     `json:"shards"`
 	Threads          int     `json:"threads"`
 	KernelSet        string  `json:"kernel_set"`
+	Arithmetic       string  `json:"arithmetic"`
+	Precision        string  `json:"precision"`
 	Steps            int     `json:"steps"`
 	StepMS           float64 `json:"step_ms"`
 	StepMSMin        float64 `json:"step_ms_min"`
@@ -72,13 +74,13 @@ func newBenchStepCommand(a *app) *cobra.Command {
 			}
 			return b.share.Program().Explain(a.stdout, f.steps)
 		}
-		r := &stepResult{Model: f.model, Batch: batch, Shards: shards, Threads: f.threads, KernelSet: kernels.Name(), Steps: f.steps, Run: b.run}
+		r := &stepResult{Model: f.model, Batch: batch, Shards: shards, Threads: f.threads, KernelSet: kernels.Name(), Arithmetic: kernels.Arithmetic(), Precision: f.precision, Steps: f.steps, Run: b.run}
 		if err := b.time(cmd.Context(), r); err != nil {
 			return err
 		}
 		return a.result(r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s, batch %d in %d shards, %d threads, %s kernels: %.1f ms a step (least %.1f), %.1f images/s, %.2f GFLOP/s, %.0f allocations a step, %d MiB\n",
-				r.Model, r.Batch, r.Shards, r.Threads, r.KernelSet, r.StepMS, r.StepMSMin, r.ImagesPerSecond, r.GFLOPS, r.AllocsPerStep, r.PeakMemoryBytes>>20)
+			fmt.Fprintf(w, "%s, batch %d in %d shards, %d threads, %s: %.1f ms a step (least %.1f), %.1f images/s, %.2f GFLOP/s, %.0f allocations a step, %d MiB\n",
+				r.Model, r.Batch, r.Shards, r.Threads, kernelsOf(r.KernelSet, r.Arithmetic), r.StepMS, r.StepMSMin, r.ImagesPerSecond, r.GFLOPS, r.AllocsPerStep, r.PeakMemoryBytes>>20)
 			fmt.Fprintf(w, "parameters sha256:%s\nas after   %s\n", r.ParametersSHA256, r.Run)
 		})
 	}
@@ -98,6 +100,9 @@ type stepBench struct {
 func newStepBench(kernels kernel.Set, f *benchFlags, batch, shards int) (*stepBench, error) {
 	flags := []string{"--dataset=digits", "--teacher=none", "--loss=ce", flag("model", f.model), flag("batch", batch), flag("shards", shards),
 		flag("iterations", stepWarmup+f.steps), "--lr=0.01", "--gradient-norm=0", flag("kernels", f.kernels)}
+	if f.precision != ditherv1.FP32 {
+		flags = append(flags, flag("precision", f.precision))
+	}
 	d, err := draftOf(flags...)
 	if err != nil {
 		return nil, err

@@ -40,6 +40,7 @@ type evalResult struct {
 	Model           string   `json:"model"`
 	KernelSet       string   `json:"kernel_set"`
 	Arithmetic      string   `json:"arithmetic"`
+	Precision       string   `json:"precision"`
 	Parameters      string   `json:"parameters_sha256"`
 	DataOfficial    bool     `json:"data_official"`
 	Seconds         float64  `json:"seconds"`
@@ -48,7 +49,7 @@ type evalResult struct {
 }
 
 func newEvalCommand(a *app) *cobra.Command {
-	var path, name, data, network, split, output, kernels string
+	var path, name, data, network, split, output, kernels, precision string
 	var offset, limit, norm, threads int
 	var perturb perturbFlags
 	cmd := &cobra.Command{Use: "eval", Short: "Evaluate a network on a data set", Args: noArgs,
@@ -67,6 +68,7 @@ func newEvalCommand(a *app) *cobra.Command {
 	s.IntVar(&norm, "gradient-norm", 0, "compute the gradient norm over the first N of these images too")
 	s.StringVar(&output, "output", "", "write logits, labels and squared_norm to this .safetensors file")
 	s.StringVar(&kernels, "kernels", "auto", kernelsHelp)
+	s.StringVar(&precision, "precision", ditherv1.FP32, precisionHelp)
 	s.IntVar(&threads, "threads", 0, "threads; 0: one for each processor")
 	perturb.define(s)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -98,7 +100,7 @@ func newEvalCommand(a *app) *cobra.Command {
 			e.mean, e.std = c.Meta.Mean, c.Meta.Std
 		}
 		a.warnThreads(threads)
-		if e.kernels, err = openKernels(kernels, threads); err != nil {
+		if e.kernels, err = openKernels(kernels, precision, threads); err != nil {
 			return err
 		}
 		defer e.kernels.Close()
@@ -125,7 +127,7 @@ func newEvalCommand(a *app) *cobra.Command {
 			if r.GradientNorm != nil {
 				fmt.Fprintf(w, "gradient norm %.6g over %d images\n", *r.GradientNorm, r.NormImages)
 			}
-			fmt.Fprintf(w, "%.1f s, %.1f images/s, %s kernels, parameters sha256:%s\n", r.Seconds, r.ImagesPerSecond, r.KernelSet, r.Parameters)
+			fmt.Fprintf(w, "%.1f s, %.1f images/s, %s, parameters sha256:%s\n", r.Seconds, r.ImagesPerSecond, kernelsOf(r.KernelSet, r.Arithmetic), r.Parameters)
 		})
 	}
 	return cmd
@@ -167,7 +169,7 @@ func (e *evaluator) evaluate(ctx context.Context, split string, images dataloade
 		return nil, err
 	}
 	seconds := time.Since(began).Seconds()
-	r := &evalResult{Dataset: e.set.Name, Split: split, Images: len(ids), Model: e.checkpoint.Meta.Model, KernelSet: e.kernels.Name(), Arithmetic: e.kernels.Arithmetic(),
+	r := &evalResult{Dataset: e.set.Name, Split: split, Images: len(ids), Model: e.checkpoint.Meta.Model, KernelSet: e.kernels.Name(), Arithmetic: e.kernels.Arithmetic(), Precision: ditherv1.Precision(e.kernels.Arithmetic()),
 		Parameters: trainer.Hex(e.checkpoint.Hash()), DataOfficial: e.set.Official, Seconds: seconds, ImagesPerSecond: float64(len(ids)) / seconds}
 	for i, id := range ids {
 		im := evaluation.Judge(logits[i*e.set.Classes:(i+1)*e.set.Classes], int(images.Labels[id]))

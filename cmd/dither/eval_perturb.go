@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dither-ml/dither/dataloader"
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer"
 	"github.com/dither-ml/dither/trainer/checkpoint"
 	"github.com/dither-ml/dither/trainer/evaluation"
@@ -97,6 +98,7 @@ type perturbResult struct {
 	Model           string  `json:"model"`
 	KernelSet       string  `json:"kernel_set"`
 	Arithmetic      string  `json:"arithmetic"`
+	Precision       string  `json:"precision"`
 	DataOfficial    bool    `json:"data_official"`
 	Seconds         float64 `json:"seconds"`
 	PeakMemoryBytes int64   `json:"peak_memory_bytes"`
@@ -159,7 +161,7 @@ func (e *evaluator) perturb(ctx context.Context, f *perturbFlags, split string, 
 	}
 	r := &perturbResult{stabilityEntry: stabilityEntry{Name: f.name, SHA256: trainer.Hex(e.checkpoint.Hash()), Dataset: e.set.Name, GradientNorm: mean(evaluation.SumLogits(norms, e.set.Classes)),
 		Images: len(sample), Draws: f.draws, Seed: f.seed, Split: split, AccuracyImages: len(ids)},
-		Model: e.checkpoint.Meta.Model, KernelSet: e.kernels.Name(), Arithmetic: e.kernels.Arithmetic(), DataOfficial: e.set.Official}
+		Model: e.checkpoint.Meta.Model, KernelSet: e.kernels.Name(), Arithmetic: e.kernels.Arithmetic(), Precision: ditherv1.Precision(e.kernels.Arithmetic()), DataOfficial: e.set.Official}
 	if err := p.measure(ctx, &r.stabilityEntry); err != nil {
 		return nil, err
 	}
@@ -279,5 +281,5 @@ func (r *perturbResult) print(w io.Writer) {
 		rows = append(rows, append(row, fmt.Sprintf("%.2f %%", 100*s.AccuracyMean), fmt.Sprintf("%.2f to %.2f", 100*s.AccuracyLow, 100*s.AccuracyHigh)))
 	}
 	table(w, []string{"sd", "squared change of the logits", "95 %", "first order", "ratio", "accuracy", "95 %"}, rows)
-	fmt.Fprintf(w, "%.1f s, %s kernels, parameters sha256:%s\n", r.Seconds, r.KernelSet, r.SHA256)
+	fmt.Fprintf(w, "%.1f s, %s, parameters sha256:%s\n", r.Seconds, kernelsOf(r.KernelSet, r.Arithmetic), r.SHA256)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/dither-ml/dither/dataloader"
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/checkpoint"
 	"github.com/dither-ml/dither/trainer/model"
 )
@@ -47,7 +48,7 @@ func digitsEvaluator(t *testing.T, network, kernels string, threads int) *evalua
 		}
 		e.checkpoint.Parameters = append(e.checkpoint.Parameters, checkpoint.Tensor{Name: p.Name, Shape: p.Shape, Data: v})
 	}
-	if e.kernels, err = openKernels(kernels, threads); err != nil {
+	if e.kernels, err = openKernels(kernels, ditherv1.FP32, threads); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.kernels.Close)

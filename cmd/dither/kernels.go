@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 
+	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/kernel"
 	"github.com/dither-ml/dither/trainer/kernel/cpu"
 )
@@ -12,18 +13,23 @@ const kernelsHelp = "kernel set: auto (the fastest for this processor), generic,
 
 const shareGPUHelp = "with --kernels cuda: several trainers may compute on one GPU; else that is refused"
 
-// openKernels is the kernel set of that name with so many threads; 0: one for each processor. cuda is on a GPU that trainers leave free, if there is one.
-func openKernels(name string, threads int) (kernel.Set, error) {
-	return openKernelsFor(gpuUser{}, name, threads)
+const precisionHelp = "what activations and products are computed in: fp32, or bf16, which needs --kernels cuda"
+
+// openKernels is the kernel set of that name, in that precision, with so many threads; 0: one for each processor. cuda is on a GPU that trainers leave free, if there is one.
+func openKernels(name, precision string, threads int) (kernel.Set, error) {
+	return openKernelsFor(gpuUser{}, name, precision, threads)
 }
 
 // openKernelsFor is openKernels for somebody whom not every GPU suits.
-func openKernelsFor(u gpuUser, name string, threads int) (kernel.Set, error) {
+func openKernelsFor(u gpuUser, name, precision string, threads int) (kernel.Set, error) {
+	if err := checkPrecision(name, precision); err != nil {
+		return nil, err
+	}
 	if threads < 0 {
 		return nil, badInputf("--threads %d: give a positive number, or 0 for one for each processor", threads)
 	}
 	if name == "cuda" {
-		return openCUDA(u)
+		return openCUDA(u, precision == ditherv1.BF16)
 	}
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
@@ -33,6 +39,33 @@ func openKernelsFor(u gpuUser, name string, threads int) (kernel.Set, error) {
 		return nil, badInput(fmt.Errorf("--kernels: %w", err))
 	}
 	return set, nil
+}
+
+// checkPrecision refuses a precision that a kernel set does not have.
+func checkPrecision(kernels, precision string) error {
+	switch {
+	case precision != ditherv1.FP32 && precision != ditherv1.BF16:
+		return badInputf("--precision %s: it is fp32 or bf16", precision)
+	case precision == ditherv1.BF16 && kernels != "cuda":
+		return badInputf("the precision bf16 needs --kernels cuda, and --kernels %s computes in fp32 on the processor", kernels)
+	}
+	return nil
+}
+
+// goOnWith says which kernels go on with what was begun in another arithmetic than that at hand.
+func goOnWith(its, runs string) string {
+	if ditherv1.Precision(runs) == ditherv1.BF16 {
+		return ditherv1.OtherKernels(its, runs)
+	}
+	return "go on with the dither that began it"
+}
+
+// kernelsOf names kernel sets for people, and their precision where it is not float32.
+func kernelsOf(names, arithmetic string) string {
+	if p := ditherv1.Precision(arithmetic); p != ditherv1.FP32 {
+		return names + " kernels in " + p
+	}
+	return names + " kernels"
 }
 
 // warnThreads says that more threads than processors were asked for: it works, and only slows down.

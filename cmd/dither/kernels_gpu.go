@@ -42,7 +42,7 @@ func askDriver() (cuda.Driver, error) {
 }
 
 // openCUDA takes a seat at a GPU, which it gives back with the set.
-func openCUDA(u gpuUser) (kernel.Set, error) {
+func openCUDA(u gpuUser, half bool) (kernel.Set, error) {
 	d, err := askDriver()
 	if err != nil {
 		return nil, err
@@ -51,7 +51,7 @@ func openCUDA(u gpuUser) (kernel.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := cuda.New(cuda.Options{Device: device, Held: seat})
+	set, err := cuda.New(cuda.Options{Device: device, Half: half, Held: seat})
 	if err != nil {
 		seat.Close()
 		return nil, badInput(fmt.Errorf("--kernels cuda: %w", err))

@@ -108,15 +108,9 @@ func newSpec(f *runFlags, specFile string) (*draft, error) {
 	if _, err := model.Parameters(d.network); err != nil {
 		return nil, badInput(err)
 	}
-	kernels, err := openKernels(f.kernels, 1)
-	if err != nil {
+	if err := d.settleArithmetic(); err != nil {
 		return nil, err
 	}
-	if s.Arithmetic != "" && s.Arithmetic != kernels.Arithmetic() {
-		d.foreign = s.Arithmetic
-	}
-	s.Arithmetic = kernels.Arithmetic()
-	kernels.Close()
 	if f.given("init", s.Init != nil) {
 		s.Init = &ditherv1.InitSpec{Kind: f.init}
 		if f.init != "random" && f.init != "teacher" {
@@ -135,6 +129,27 @@ func newSpec(f *runFlags, specFile string) (*draft, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// settleArithmetic takes that of the kernels, in the precision of the flag or else of the spec file. Who only coordinates computes nothing, and may have no GPU: there a spec file's word stands.
+func (d *draft) settleArithmetic() error {
+	f, s := d.flags, d.file.Spec
+	if !f.given("precision", s.Arithmetic != "") {
+		f.precision = ditherv1.Precision(s.Arithmetic)
+	}
+	if f.coordinates && f.kernels != "cuda" && f.precision == ditherv1.BF16 && ditherv1.Precision(s.Arithmetic) == ditherv1.BF16 {
+		return nil
+	}
+	kernels, err := openKernels(f.kernels, f.precision, 1)
+	if err != nil {
+		return err
+	}
+	defer kernels.Close()
+	if s.Arithmetic != "" && s.Arithmetic != kernels.Arithmetic() {
+		d.foreign = s.Arithmetic
+	}
+	s.Arithmetic = kernels.Arithmetic()
+	return nil
 }
 
 // warn says what was made do with.

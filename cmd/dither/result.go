@@ -18,7 +18,7 @@ func (j *job) measureTeacher() (*runlog.Result, error) {
 	}
 	c.Meta.Model, c.Meta.Shortcut = spec.Teacher.Model.Name, spec.Teacher.Model.Shortcut
 	e := &evaluator{app: j.app, title: "measuring the teacher", checkpoint: c, set: j.folder.data, mean: spec.Dataset.Mean, std: spec.Dataset.Std}
-	kernels, err := openKernels(j.flags.kernels, 0)
+	kernels, err := openKernels(j.flags.kernels, j.flags.precision, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func printRun(w io.Writer, r, teacher *runlog.Result, dir, reportPath string) {
 	rows = append(rows, []string{"test loss (cross-entropy)", number(teacher.TestLoss), number(r.TestLoss)}, []string{"training loss (last iteration)", number(teacher.TrainLoss), number(r.TrainLoss)},
 		[]string{"gradient norm", number(r.TeacherGradientNorm), number(r.GradientNorm)}, []string{"images/s", speed, number(&r.ImagesPerSecond)})
 	table(w, []string{"", "teacher", "student"}, rows)
-	fmt.Fprintf(w, "\nrun folder %s, %s\n", dir, strings.Join(r.KernelSets, ", ")+" kernels")
+	fmt.Fprintf(w, "\nrun folder %s, %s\n", dir, kernelsOf(strings.Join(r.KernelSets, ", "), r.Arithmetic))
 	if reportPath != "" {
 		fmt.Fprintf(w, "report     %s\n", reportPath)
 	}

@@ -170,14 +170,19 @@ func (f *runFlags) checkCacheFile(spec *ditherv1.RunSpec, set *dataloader.Set) e
 
 // checkArithmetic refuses to go on in another arithmetic: other bits would end a run that its spec does not describe.
 func (j *job) checkArithmetic(dir string) error {
-	kernels, err := openKernels(j.flags.kernels, 1)
+	was := j.folder.file.Spec.GetArithmetic()
+	j.flags.precision = ditherv1.Precision(was)
+	if err := checkPrecision(j.flags.kernels, j.flags.precision); err != nil {
+		return badInput(fmt.Errorf("the run in %s is in arithmetic %s: %w", dir, was, err))
+	}
+	kernels, err := openKernels(j.flags.kernels, j.flags.precision, 1)
 	if err != nil {
 		return err
 	}
 	defer kernels.Close()
-	if was, is := j.folder.file.Spec.GetArithmetic(), kernels.Arithmetic(); was != is {
-		return badInputf("the run in %s is in arithmetic %s and this dither computes in %s: going on would give other bits; go on with the dither that began it, or begin a new run with --init %s",
-			dir, was, is, filepath.Join(dir, "checkpoints", "FILE"))
+	if is := kernels.Arithmetic(); was != is {
+		return badInputf("the run in %s is in arithmetic %s and this dither computes in %s: going on would give other bits; %s, or begin a new run with --init %s",
+			dir, was, is, goOnWith(is, was), filepath.Join(dir, "checkpoints", "FILE"))
 	}
 	return nil
 }

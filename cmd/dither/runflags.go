@@ -26,8 +26,9 @@ type runFlags struct {
 	trainLimit, testLimit, evalEvery, checkpointEvery    uint32
 	stopAfter, gradientNorm, threads, labelDepth         uint32
 	seed                                                 uint64
-	kernels                                              string
+	kernels, precision                                   string
 	shareGPU                                             bool
+	coordinates                                          bool // computes nothing itself
 	cacheMiB                                             uint32
 	cacheFile                                            string // of `dither run`, which starts the teacher-logit service
 	trainers                                             string
@@ -78,6 +79,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	s.DurationVar(&f.silence, "silence", 2*time.Second, "after which a trainer that says nothing is taken for lost")
 	s.DurationVar(&f.wait, "wait", 0, "how long to wait for trainers or a teacher that are missing before giving up; 0: for ever")
 	s.StringVar(&f.kernels, "kernels", "auto", kernelsHelp)
+	s.StringVar(&f.precision, "precision", ditherv1.FP32, precisionHelp+"; part of the spec, by its arithmetic")
 	s.BoolVar(&f.shareGPU, "share-gpu", false, shareGPUHelp)
 	s.StringVar(&f.out, "out", "", "the run's folder; default runs/DATASET-MODEL-TIME; must not exist")
 }
@@ -233,7 +235,7 @@ func (f *runFlags) applyOptions(o *ditherv1.RunOptions, complete bool) {
 
 // specFlags are the flags that settle what a run that exists has settled already.
 var specFlags = []string{"dataset", "train-limit", "test-limit", "validation", "model", "shortcut", "teacher", "teacher-view", "noise", "loss", "temperature", "shards", "batch",
-	"epochs", "iterations", "lr", "milestones", "warmup", "momentum", "weight-decay", "init", "batchnorm", "augment", "seed", "out"}
+	"epochs", "iterations", "lr", "milestones", "warmup", "momentum", "weight-decay", "init", "batchnorm", "augment", "seed", "precision", "out"}
 
 // refuseSpec refuses the flags of a spec for a run that has one.
 func (f *runFlags) refuseSpec() error {

@@ -123,8 +123,22 @@ func (f *serveFlags) worker(ctx context.Context, test bool) (_ *worker, err erro
 	if w.data, err = f.open(w.run, test); err != nil {
 		return nil, err
 	}
-	w.kernels, err = openKernelsFor(gpuUser{f.trains, f.shareGPU}, f.kernels, f.threads)
-	return w, err
+	spec := w.run.GetSpec()
+	arithmetic := spec.GetArithmetic()
+	if !f.trains {
+		arithmetic = spec.GetTeacher().GetArithmetic()
+	}
+	precision := ditherv1.Precision(arithmetic)
+	if err := checkPrecision(f.kernels, precision); err != nil {
+		return nil, badInput(fmt.Errorf("the run is in arithmetic %s: %w", arithmetic, err))
+	}
+	if w.kernels, err = openKernelsFor(gpuUser{f.trains, f.shareGPU}, f.kernels, precision, f.threads); err != nil {
+		return nil, err
+	}
+	if its := w.kernels.Arithmetic(); its != arithmetic && (f.trains || spec.GetTeacher().GetModel() != nil) { // before the network is prepared on kernels that will be refused
+		return nil, badInputf("the run is in arithmetic %s and kernel set %s computes in %s; %s", arithmetic, w.kernels.Name(), its, ditherv1.OtherKernels(its, arithmetic))
+	}
+	return w, nil
 }
 
 func (w *worker) close() {

@@ -19,7 +19,7 @@ import (
 )
 
 func newServeCoordinatorCommand(a *app) *cobra.Command {
-	f, s := &runFlags{}, &serveFlags{}
+	f, s := &runFlags{coordinates: true}, &serveFlags{}
 	var dir, etcd string
 	var resume, standby, official bool
 	cmd := &cobra.Command{Use: "coordinator [SPEC.yaml]", Short: "Coordinate a run whose other roles are started by hand",

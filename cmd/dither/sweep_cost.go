@@ -130,7 +130,7 @@ func (s *sweep) seconds(r study.Run, at pace) float64 {
 func (s *sweep) measurePace(ctx context.Context, spec *ditherv1.RunSpec, flags *runFlags) (p pace, err error) {
 	p.Batch = spec.Batch
 	threads := int(flags.threads * flags.crew.children)
-	kernels, err := openKernels(flags.kernels, threads)
+	kernels, err := openKernels(flags.kernels, flags.precision, threads)
 	if err != nil {
 		return p, err
 	}

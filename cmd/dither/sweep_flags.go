@@ -29,7 +29,7 @@ type sweepFlags struct {
 // sharedFlags are those of `dither run` that mean the same for every run of a study. The first say what the runs are, the others how they are done.
 var (
 	sharedSpec = []string{"dataset", "train-limit", "test-limit", "model", "shortcut", "teacher", "teacher-view", "loss", "temperature", "shards", "lr", "momentum", "weight-decay",
-		"init", "batchnorm", "augment", "eval-every"}
+		"init", "batchnorm", "augment", "precision", "eval-every"}
 	sharedOptions = []string{"data", "checkpoint-every", "label-depth", "teacher-cache", "trainers", "threads", "silence", "wait", "kernels", "share-gpu"}
 )
 

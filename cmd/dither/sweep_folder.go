@@ -257,7 +257,7 @@ func (s *sweep) measureTeacher(ctx context.Context) error {
 	}
 	c.Meta.Model, c.Meta.Shortcut = base.Teacher.Model.Name, base.Teacher.Model.Shortcut
 	e := &evaluator{app: s.app, title: "measuring the teacher", checkpoint: c, set: s.data, mean: base.Dataset.Mean, std: base.Dataset.Std}
-	if e.kernels, err = openKernels(s.flags.run.kernels, 0); err != nil {
+	if e.kernels, err = openKernels(s.flags.run.kernels, s.flags.run.precision, 0); err != nil {
 		return err
 	}
 	defer e.kernels.Close()

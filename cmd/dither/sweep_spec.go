@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -248,7 +249,11 @@ func (s *sweep) complete(beside string, spec *ditherv1.StudySpec) error {
 	if was.TrainSha256 != "" && (was.TrainSha256 != base.Dataset.TrainSha256 || was.TestSha256 != base.Dataset.TestSha256) {
 		return badInputf("the %s images in %s are not those that the study was made with; give --data the same files", base.Dataset.Name, f.data)
 	}
-	kernels, err := openKernels(f.kernels, 1)
+	f.precision = ditherv1.Precision(base.Arithmetic)
+	if err := checkPrecision(f.kernels, f.precision); err != nil {
+		return badInput(fmt.Errorf("the study is in arithmetic %s: %w", base.Arithmetic, err))
+	}
+	kernels, err := openKernels(f.kernels, f.precision, 1)
 	if err != nil {
 		return err
 	}
@@ -257,7 +262,8 @@ func (s *sweep) complete(beside string, spec *ditherv1.StudySpec) error {
 		base.Arithmetic = kernels.Arithmetic()
 	}
 	if base.Arithmetic != kernels.Arithmetic() {
-		return badInputf("the study is in arithmetic %s and this dither computes in %s: its runs would have other bits; go on with the dither that began it, or begin another study", base.Arithmetic, kernels.Arithmetic())
+		return badInputf("the study is in arithmetic %s and this dither computes in %s: its runs would have other bits; %s, or begin another study",
+			base.Arithmetic, kernels.Arithmetic(), goOnWith(kernels.Arithmetic(), base.Arithmetic))
 	}
 	if base.Shards == 0 {
 		base.Shards = f.crew.shards()

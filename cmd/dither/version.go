@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dither-ml/dither/trainer/kernel/cpu"
+	"github.com/dither-ml/dither/trainer/kernel/cuda"
 )
 
 // version is what `make build` says the source is: a tag, or a commit.
@@ -39,6 +40,7 @@ type versionResult struct {
 	Platform   string   `json:"platform"`
 	KernelSets []string `json:"kernel_sets"` // that this processor can run, the slowest first
 	Arithmetic string   `json:"arithmetic"`
+	Half       string   `json:"bf16_arithmetic"` // with --precision bf16; behind it comes the GPU's compute capability
 }
 
 func newVersionCommand(a *app) *cobra.Command {
@@ -48,9 +50,9 @@ func newVersionCommand(a *app) *cobra.Command {
 		Example: "  dither version --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r := versionResult{versionString(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, cpu.Available(), cpu.Arithmetic}
+			r := versionResult{versionString(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, cpu.Available(), cpu.Arithmetic, cuda.HalfArithmetic}
 			return a.result(r, func(w io.Writer) {
-				fmt.Fprintf(w, "dither %s (%s, %s)\nkernels %s, arithmetic %s\n", r.Version, r.Go, r.Platform, strings.Join(r.KernelSets, ", "), r.Arithmetic)
+				fmt.Fprintf(w, "dither %s (%s, %s)\nkernels %s, arithmetic %s; cuda by dither-gpu, arithmetic %s, or with --precision bf16 %s\n", r.Version, r.Go, r.Platform, strings.Join(r.KernelSets, ", "), r.Arithmetic, cuda.Arithmetic, r.Half)
 			})
 		},
 	}

@@ -65,13 +65,21 @@ func (s State) misfit(m Member, arithmetic string) string {
 	case m.Version != s.Version:
 		return fmt.Sprintf("its version is %q, the run's is %q: start the same build everywhere", m.Version, s.Version)
 	case arithmetic != "" && m.Arithmetic != arithmetic:
-		return fmt.Sprintf("its arithmetic is %q, the run's is %q: choose kernels of that arithmetic with --kernels", m.Arithmetic, arithmetic)
+		return fmt.Sprintf("its arithmetic is %q, the run's is %q: choose kernels of that arithmetic with --kernels%s", m.Arithmetic, arithmetic, where(m.Arithmetic, arithmetic))
 	case differs(m.SpecSHA256, s.SpecSHA256):
 		return fmt.Sprintf("the spec that it has is sha256:%s, the run's is sha256:%s: it was started for another run", m.SpecSHA256, s.SpecSHA256)
 	case differs(m.TrainSHA256, s.TrainSHA256):
 		return fmt.Sprintf("its training images are sha256:%s, the run's are sha256:%s: give it the same --data", m.TrainSHA256, s.TrainSHA256)
 	case differs(m.TestSHA256, s.TestSHA256):
 		return fmt.Sprintf("its test images are sha256:%s, the run's are sha256:%s: give it the same --data", m.TestSHA256, s.TestSHA256)
+	}
+	return ""
+}
+
+// where is what else settles an arithmetic: in half precision it is a GPU's compute capability, with which the name ends.
+func where(its, runs string) string {
+	if strings.Contains(its, "-sm") && strings.Contains(runs, "-sm") {
+		return ", and a GPU of that compute capability"
 	}
 	return ""
 }

@@ -125,6 +125,8 @@ func (w *world) command(c []string) error {
 		w.After = uint32(n(1))
 	case "wait": // wait LIMIT
 		w.WaitTimeout = d(1)
+	case "arithmetic": // arithmetic NAME: of the run
+		w.Arithmetic = c[1]
 	case "teacher-arithmetic":
 		w.TeacherArithmetic = c[1]
 	case "stop": // stop REASON

@@ -77,6 +77,7 @@ type Result struct {
 	ParametersSHA256    string   `json:"parameters_sha256"`
 	SpecSHA256          string   `json:"spec_sha256"`
 	Arithmetic          string   `json:"arithmetic"`
+	Precision           string   `json:"precision"` // the arithmetic's: "fp32" or "bf16"
 	KernelSets          []string `json:"kernel_sets"`
 	TrainLoss           *float64 `json:"train_loss"` // of the last iteration
 	ValidationAccuracy  *float64 `json:"validation_accuracy"`

@@ -128,7 +128,7 @@ func (s *Service) loadLogits() error {
 func (s *Service) loadNetwork() error {
 	t, d := s.spec.GetTeacher(), s.spec.GetDataset()
 	if got := s.Kernels.Arithmetic(); got != t.GetArithmetic() {
-		return fmt.Errorf("the teacher's forward pass is in arithmetic %s and kernel set %s computes in %s; choose another with --kernels", t.GetArithmetic(), s.Kernels.Name(), got)
+		return fmt.Errorf("the teacher's forward pass is in arithmetic %s and kernel set %s computes in %s; %s", t.GetArithmetic(), s.Kernels.Name(), got, ditherv1.OtherKernels(got, t.GetArithmetic()))
 	}
 	c, err := checkpoint.Decode(s.File)
 	if err != nil {

@@ -15,12 +15,6 @@ import (
 //go:embed kernels.fatbin
 var image string
 
-// Arithmetic names the bits of the set in float32: those of package cpu's.
-const Arithmetic = "cpu/2"
-
-// halfArithmetic names the bits of half precision. How a tensor core adds up products is its own affair, so that GPUs of another compute capability are of another arithmetic.
-const halfArithmetic = "cuda-bf16/1"
-
 // Options of the set.
 type Options struct {
 	Device int       // the GPU, counted from 0 as the driver does
@@ -47,7 +41,7 @@ func (*set) Name() string { return "cuda" }
 
 func (s *set) Arithmetic() string {
 	if s.half {
-		return fmt.Sprintf("%s-sm%d", halfArithmetic, s.device.compute)
+		return fmt.Sprintf("%s-sm%d", HalfArithmetic, s.device.compute)
 	}
 	return Arithmetic
 }
