@@ -96,6 +96,12 @@ void resume(Fibre *fibre) {
 	current = nullptr;
 }
 
+void go_to(Fibre *fibre) {
+	Fibre *from = current;
+	current = fibre;
+	change(from, fibre);
+}
+
 void leave() { change(current, &home); }
 
 Fibre *take_fibre(void (*body)()) {

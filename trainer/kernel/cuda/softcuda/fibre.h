@@ -11,7 +11,9 @@ constexpr int fibre_stack_bytes = 128 << 10;
 
 // Goes on with fibre until it leaves; from the process's own stack alone.
 void resume(Fibre *fibre);
-// Back to who resumed this fibre; returns when it is resumed again.
+// From a fibre straight to another; returns when this one is gone back to.
+void go_to(Fibre *fibre);
+// Back to the process's own stack; returns when this fibre is gone back to.
 void leave();
 // A fibre that calls body when it is first resumed. body does not return; it leaves for good.
 Fibre *take_fibre(void (*body)());

@@ -23,10 +23,26 @@ bool listed(const char *list, const std::string &word) {
 void begin(int thread) {
 	launch.now = thread;
 	launch.thread[thread].state = Thread::running;
+	launch.ready[thread / 32] &= ~(uint32_t{1} << thread % 32);
 	place.thread = launch.thread[thread].place;
 }
 
 int in_order(int i) { return checks().order ? launch.threads - 1 - i : i; }
+
+void work();
+
+// Leaves the running thread for one of its warp that can run, and if there is none for the block's loop. So lanes that wait for each other change stacks once each, and a warp goes
+// as far as it can while what it uses is in the cache.
+void next() {
+	const int warp = launch.now / 32;
+	if (const uint32_t ready = launch.ready[warp]) {
+		const int thread = warp * 32 + (checks().order ? 31 - __builtin_clz(ready) : __builtin_ctz(ready));
+		begin(thread);
+		return go_to(launch.thread[thread].fibre);
+	}
+	if (launch.taken < launch.threads && in_order(launch.taken) / 32 == warp) return go_to(take_fibre(work));
+	leave();
+}
 
 // What a fibre does: threads from first to last, until one of them waits. So a kernel without barriers is a plain loop on one fibre.
 void work() {
@@ -38,9 +54,10 @@ void work() {
 			begin(thread);
 			launch.kernel->run(launch.params);
 			launch.thread[launch.now].state = Thread::ended;
+			if (launch.ready[launch.now / 32]) break;
 		}
 		give_fibre(running_fibre());
-		leave();
+		next();
 	}
 }
 
@@ -78,7 +95,10 @@ void give_up() {
 void run_block() {
 	launch.taken = 0;
 	launch.epoch = 0;
-	for (uint32_t &e : launch.warp_epoch) e = 0;
+	for (int w = 0; w * 32 < launch.threads; w++) {
+		launch.warp_epoch[w] = launch.ready[w] = 0;
+		launch.meeting[w].came = 0;
+	}
 	for (int i = 0; i < launch.threads; i++) launch.thread[i].state = Thread::fresh;
 	block_serial++;
 	for (;;) {
@@ -100,7 +120,7 @@ void run_block() {
 		all_wait_at_one_barrier();
 		if (launch.outcome != Outcome::done) return;
 		launch.epoch++;
-		for (int i = 0; i < launch.threads; i++) launch.thread[i].state = Thread::ready;
+		for (int i = 0; i < launch.threads; i++) make_ready(i);
 	}
 }
 }  // namespace
@@ -138,7 +158,12 @@ void abandon(Outcome outcome, const std::string &why) {
 
 void wait(Thread::State state) {
 	launch.thread[launch.now].state = state;
-	leave();
+	next();
+}
+
+void make_ready(int thread) {
+	launch.thread[thread].state = Thread::ready;
+	launch.ready[thread / 32] |= uint32_t{1} << thread % 32;
 }
 
 void barrier(const char *file, int line) {
@@ -181,7 +206,7 @@ static bool make_dynamic(size_t bytes) {
 	if (dynamic_array.bytes) release(nearest(reinterpret_cast<uintptr_t>(dynamic_array.base)));
 	dynamic_array.bytes = 0;
 	if (bytes == 0) return true;
-	Allocation *a = allocate(bytes, -1, nullptr, dynamic_array.name);
+	Allocation *a = allocate(bytes, -1, nullptr, dynamic_array.name, 128);
 	if (!a) return false;
 	dynamic_array.base = reinterpret_cast<void *>(a->base);
 	dynamic_array.bytes = bytes;

@@ -30,6 +30,13 @@ struct Thread {
 	int lane;  // the one to read from
 };
 
+// Where all lanes of a warp come together.
+struct Meeting {
+	uint32_t came;  // the lanes that are there
+	const char *file;
+	int line;
+};
+
 // The launch that is going on.
 struct Launch {
 	const Kernel *kernel;
@@ -38,6 +45,8 @@ struct Launch {
 	uint64_t block;   // index in the grid
 	uint32_t epoch;   // barriers passed by the block
 	uint32_t warp_epoch[32];
+	uint32_t ready[32];  // of each warp, the lanes in the state ready
+	Meeting meeting[32];
 	int threads;      // of a block
 	int taken;        // threads that have begun
 	int now;          // the thread that runs
@@ -58,6 +67,11 @@ std::string here();
 std::string name_thread(int thread);
 // Leaves the running thread until it is ready again.
 void wait(Thread::State state);
+void make_ready(int thread);
+// Of words that all 32 lanes of a warp call together: whether the running thread is the last to come; else it has waited until that one had done what the word does.
+bool last_of_warp(const char *word, const char *file, int line);
+// Holds that a word's 16 bytes are at a multiple of 16 in shared memory.
+void must_be_shared(const void *address, const char *word, const char *file, int line);
 
 void catch_faults();
 const Kernel *find_kernel(const char *name);

@@ -15,7 +15,6 @@ namespace softcuda {
 namespace {
 constexpr uintptr_t page = 4096;
 constexpr size_t arena_bytes = size_t{1} << 40;  // of address space: nothing is ever given out twice
-constexpr uintptr_t alignment = 16;              // the widest access of a kernel
 constexpr unsigned char beside = 0xa5;           // what the first page holds before the allocation, and the last bytes behind it
 
 uintptr_t arena, arena_end, arena_next;
@@ -36,7 +35,7 @@ bool reserve() {
 unsigned char *at(uintptr_t address) { return reinterpret_cast<unsigned char *>(address); }
 }  // namespace
 
-Allocation *allocate(size_t bytes, int device, const void *owner, const char *name) {
+Allocation *allocate(size_t bytes, int device, const void *owner, const char *name, uintptr_t alignment) {
 	if (!reserve()) return nullptr;
 	const size_t page_bytes = (bytes + page - 1) / page * page;
 	if (page_bytes < bytes || arena_next + page_bytes + page > arena_end) return nullptr;
@@ -79,6 +78,15 @@ Allocation *holding(uintptr_t address, size_t bytes) {
 	if (!a || a->freed || address < a->base || address - a->base >= a->bytes) a = nearest(address);
 	if (!a || a->freed || a->device < 0 || address < a->base || address - a->base > a->bytes || bytes > a->bytes - (address - a->base)) return nullptr;
 	return last = a;
+}
+
+bool shared(uintptr_t address, size_t bytes) {
+	static const Allocation *last;
+	const Allocation *a = last;
+	if (!a || a->freed || address < a->base || address - a->base >= a->bytes) a = nearest(address);
+	if (!a || a->freed || a->device >= 0 || address < a->base || address - a->base > a->bytes || bytes > a->bytes - (address - a->base)) return false;
+	last = a;
+	return true;
 }
 
 Allocation *starting(uintptr_t address) {

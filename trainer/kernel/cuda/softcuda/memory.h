@@ -24,14 +24,16 @@ struct Allocation {
 	Cell *cells;  // who touched it, in the checking mode
 };
 
-// Memory for a device's allocation, poisoned; null: the address space is used up.
-Allocation *allocate(size_t bytes, int device, const void *owner, const char *name);
+// Memory for a device's allocation, poisoned, at a multiple of alignment, which is 16 or more: the widest access of a kernel; null: the address space is used up.
+Allocation *allocate(size_t bytes, int device, const void *owner, const char *name, uintptr_t alignment = 16);
 // Its addresses fault from now on, and are never given out again.
 void release(Allocation *allocation);
 // The allocation that address lies in or nearest to: freed ones too. Null: it is nowhere near one.
 Allocation *nearest(uintptr_t address);
 // The live allocation of device memory that holds all of [address, address + bytes), or null.
 Allocation *holding(uintptr_t address, size_t bytes);
+// Whether all of [address, address + bytes) lies in a SHARED array.
+bool shared(uintptr_t address, size_t bytes);
 // The live allocation that starts at address, or null.
 Allocation *starting(uintptr_t address);
 // Whether address is in what device memory and SHARED arrays are cut from.

@@ -18,6 +18,7 @@ struct Access {
 	uint32_t epoch;
 	uint16_t thread, warp_epoch;
 	uint8_t bytes;  // of the word, a bit each; 0: there is no such access
+	bool counts;    // an atomic addition
 };
 
 struct Cell {
@@ -28,7 +29,7 @@ struct Cell {
 namespace {
 
 bool ordered(const Access &a, const Access &b) {
-	if (!(a.bytes & b.bytes)) return true;
+	if (!(a.bytes & b.bytes) || (a.counts && b.counts)) return true;
 	if (a.block != b.block) return false;
 	if (a.thread == b.thread || a.epoch != b.epoch) return true;
 	return a.thread / 32 == b.thread / 32 && a.warp_epoch != b.warp_epoch;
@@ -58,15 +59,18 @@ void keep_read(Cell &cell, const Access &now) {
 	cell.read[1] = now;
 }
 
-void touch_word(Cell &cell, const Access &now, bool writes, uintptr_t address) {
+void touch_word(Cell &cell, const Access &now, Touch how, uintptr_t address) {
+	static const char *const does[] = {"reads", "writes", "counts in"};
+	static const char *const did[] = {"wrote", "counted in"};
+
 	if (cell.serial != launch.serial) {
 		cell = Cell{};
 		cell.serial = launch.serial;
 	}
-	if (!ordered(cell.write, now)) race(cell.write, "wrote", now, writes ? "writes" : "reads", address);
-	if (!writes) return keep_read(cell, now);
+	if (!ordered(cell.write, now)) race(cell.write, did[cell.write.counts], now, does[static_cast<int>(how)], address);
+	if (how == Touch::reads) return keep_read(cell, now);
 	for (const Access &r : cell.read)
-		if (!ordered(r, now)) race(r, "read", now, "writes", address);
+		if (!ordered(r, now)) race(r, "read", now, does[static_cast<int>(how)], address);
 	const bool more = cell.write.bytes && cell.write.block == now.block && cell.write.thread == now.thread && cell.write.epoch == now.epoch;
 	const uint8_t bytes = more ? cell.write.bytes | now.bytes : now.bytes;
 	cell.write = now;
@@ -86,13 +90,13 @@ Cell *cells_of(Allocation *a) {
 
 size_t cell_bytes(const Allocation *a) { return (a->bytes + 3) / 4 * sizeof(Cell); }
 
-void touch(uintptr_t address, size_t bytes, bool writes) {
+void touch(uintptr_t address, size_t bytes, Touch how) {
 	if (!launching || !in_arena(address)) return;
 	static Allocation *last;
 	if (!last || last->freed || address < last->base || address - last->base >= last->bytes) last = nearest(address);
 	Allocation *a = last;
-	if (a->freed || address < a->base || address - a->base + bytes > a->bytes) abandon(Outcome::bad_address, (writes ? "writes " : "reads ") + describe(address));
-	Access now{launch.block, launch.epoch, static_cast<uint16_t>(launch.now), static_cast<uint16_t>(launch.warp_epoch[launch.now / 32]), 0};
+	if (a->freed || address < a->base || address - a->base + bytes > a->bytes) abandon(Outcome::bad_address, (how == Touch::reads ? "reads " : "writes ") + describe(address));
+	Access now{launch.block, launch.epoch, static_cast<uint16_t>(launch.now), static_cast<uint16_t>(launch.warp_epoch[launch.now / 32]), 0, how == Touch::counts};
 	// A shared array belongs to one block at a time, so that two blocks never meet in it.
 	if (a->device < 0) now.block = block_serial;
 	Cell *cells = cells_of(a);
@@ -103,7 +107,7 @@ void touch(uintptr_t address, size_t bytes, bool writes) {
 			if (word * 4 + b >= offset && word * 4 + b < offset + bytes) now.bytes |= 1 << b;
 		Cell &cell = cells[word];
 		if (a->device < 0 && cell.write.block != block_serial && cell.read[0].block != block_serial) cell = Cell{};
-		touch_word(cell, now, writes, address);
+		touch_word(cell, now, how, address);
 	}
 }
 

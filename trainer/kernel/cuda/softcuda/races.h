@@ -7,8 +7,9 @@ namespace softcuda {
 
 struct Allocation;
 
+enum class Touch { reads, writes, counts };  // counts: an atomic addition
 // A kernel built for checking touches memory.
-void touch(uintptr_t address, size_t bytes, bool writes);
+void touch(uintptr_t address, size_t bytes, Touch how);
 // Bytes of an allocation's cells.
 size_t cell_bytes(const Allocation *a);
 

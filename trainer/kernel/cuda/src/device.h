@@ -3,8 +3,8 @@
 //
 //   KERNEL(name, (const float *x, float *y, int n)) { ... }    parameters: device pointers, ints, floats; no structs
 //   KERNEL_BOUNDS(name, threads, (...)) { ... }                at most so many threads a block, for the register allocator
-//   SHARED(float, tile, 256);                                  a block's array, uninitialised; 48 KiB a kernel in all
-//   SHARED_DYNAMIC(float, tiles);                              the one array whose bytes the launch gives
+//   SHARED(float, tile, 256);                                  a block's array at a multiple of 16 bytes, uninitialised; 48 KiB a kernel in all
+//   SHARED_DYNAMIC(float, tiles);                              the one array whose bytes the launch gives, at a multiple of 128
 //   DEVICE float square(float x) { ... }                       a function that kernels call
 //   BARRIER();                                                 __syncthreads(), every thread of the block
 //   DEVICE_TABLE float weights[4] = {...};                     constants
@@ -22,9 +22,9 @@
 
 #define KERNEL(name, parameters) extern "C" __global__ void name parameters
 #define KERNEL_BOUNDS(name, threads, parameters) extern "C" __global__ void __launch_bounds__(threads) name parameters
-#define SHARED(type, name, n) __shared__ type name[n]
-#define SHARED_DYNAMIC(type, name)                                        \
-	extern __shared__ __align__(16) unsigned char dynamic_shared_bytes[]; \
+#define SHARED(type, name, n) __shared__ __align__(16) type name[n]
+#define SHARED_DYNAMIC(type, name)                                         \
+	extern __shared__ __align__(128) unsigned char dynamic_shared_bytes[]; \
 	type *const name = reinterpret_cast<type *>(dynamic_shared_bytes)
 #define DEVICE static __device__ __forceinline__
 #define DEVICE_TABLE static __constant__ const

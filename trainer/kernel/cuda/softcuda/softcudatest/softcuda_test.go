@@ -1,5 +1,5 @@
 // Package softcudatest holds softcuda, the CUDA driver that runs kernels on the processor, to finding what is wrong with a kernel or a call, and to letting pass what is right.
-// The kernels are testdata/faults.cu; testdata/host.cpp makes the calls that each test lists.
+// The kernels are testdata/faults.cu and tensor.cu; testdata/host.cpp makes the calls that each test lists.
 package softcudatest
 
 import (
@@ -20,7 +20,7 @@ var built = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	script := exec.Command(filepath.Join(root, ".ci/softcuda"), "--kernels", filepath.Join(folder, "faults"), "trainer/kernel/cuda/softcuda/softcudatest/testdata/faults.cu")
+	script := exec.Command(filepath.Join(root, ".ci/softcuda"), "--kernels", filepath.Join(folder, "faults"), "trainer/kernel/cuda/softcuda/softcudatest/testdata/faults.cu", "trainer/kernel/cuda/softcuda/softcudatest/testdata/tensor.cu")
 	if out, err := script.CombinedOutput(); err != nil {
 		return "", fmt.Errorf(".ci/softcuda: %w\n%s", err, out)
 	}

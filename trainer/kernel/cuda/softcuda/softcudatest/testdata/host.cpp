@@ -1,12 +1,14 @@
 // Makes driver calls from a script on standard input, one a line, and says what each gave:
 //   alloc NAME N           floats              free NAME
 //   put NAME V...          copied to NAME      get NAME N       copied back and printed
+//                                            bits NAME N      the same, printed as the bits of floats, in hexadecimal
 //   launch KERNEL GRID BLOCK SHARED ARG...     ARG: a NAME, NAME+BYTES, int:V or float:V
 //   sync                   info                destroy          context
 //   capture  end  replay                       of a stream that launches and puts go to
 #include <cuda.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <map>
@@ -79,7 +81,7 @@ int main() {
 		} else if (call == "put") {
 			words >> name;
 			kept.emplace_back();
-			for (float v; words >> v;) kept.back().push_back(v);
+			for (std::string v; words >> v;) kept.back().push_back(std::strtof(v.c_str(), nullptr));
 			r = cuMemcpyHtoDAsync(address(name), kept.back().data(), kept.back().size() * sizeof(float), stream);
 		} else if (call == "get") {
 			size_t n;
@@ -87,6 +89,13 @@ int main() {
 			std::vector<float> v(n);
 			r = cuMemcpyDtoH(v.data(), address(name), n * sizeof(float));
 			for (float x : v) more += (more.empty() ? " " : ",") + (x != x ? std::string("nan") : std::to_string(x).substr(0, std::to_string(x).find('.') + 2));
+		} else if (call == "bits") {
+			size_t n;
+			words >> name >> n;
+			std::vector<unsigned> v(n);
+			r = cuMemcpyDtoH(v.data(), address(name), n * sizeof(unsigned));
+			char word[16];
+			for (unsigned x : v) more += (std::snprintf(word, sizeof word, " %08x", x), word);
 		} else if (call == "launch") {
 			r = launch(module, stream, words);
 		} else if (call == "sync") {
