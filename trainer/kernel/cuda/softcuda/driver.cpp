@@ -63,6 +63,22 @@ int devices() {
 	return n;
 }
 
+// SOFTCUDA_CAPABILITY=75 is a device of compute capability 7.5, to try what is said of one that is too old.
+int capability() {
+	static const int n = static_cast<int>(number_of("SOFTCUDA_CAPABILITY", 90));
+	return n;
+}
+
+int largest_dynamic_limit() {
+	switch (capability()) {
+	case 70: case 72: return 96 << 10;
+	case 75: return 64 << 10;
+	case 80: case 87: return 163 << 10;
+	case 86: case 89: case 120: case 121: return 99 << 10;
+	}
+	return 227 << 10;
+}
+
 size_t device_bytes() {
 	static const size_t n = static_cast<size_t>(number_of("SOFTCUDA_MEMORY", 4L << 30));
 	return n;
@@ -176,8 +192,6 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice
 	    {CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y, 65535},
 	    {CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z, 65535},
 	    {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK, default_dynamic_limit},
-	    {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, largest_dynamic_limit},
-	    {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, 228 << 10},
 	    {CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK, 65536},
 	    {CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR, 65536},
 	    {CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY, 65536},
@@ -197,10 +211,10 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice
 	if (!value || attribute <= 0 || attribute >= CU_DEVICE_ATTRIBUTE_MAX) return CUDA_ERROR_INVALID_VALUE;
 	*value = 0;
 	if (attribute == CU_DEVICE_ATTRIBUTE_PCI_BUS_ID) *value = device + 1;
-	// SOFTCUDA_CAPABILITY=75 is a device of compute capability 7.5, to try what is said of one that is too old.
-	const int capability = static_cast<int>(number_of("SOFTCUDA_CAPABILITY", 90));
-	if (attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) *value = capability / 10;
-	else if (attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR) *value = capability % 10;
+	if (attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR) *value = capability() / 10;
+	else if (attribute == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR) *value = capability() % 10;
+	else if (attribute == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN) *value = largest_dynamic_limit();
+	else if (attribute == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR) *value = largest_dynamic_limit() + 1024;
 	else if (const auto found = attributes.find(attribute); found != attributes.end()) *value = found->second;
 	return CUDA_SUCCESS;
 }

@@ -60,7 +60,11 @@ struct CUfunc_st {
 
 namespace softcuda {
 
-constexpr int default_dynamic_limit = 48 << 10, largest_dynamic_limit = 227 << 10;
+constexpr int default_dynamic_limit = 48 << 10;
+// 10 major + minor.
+int capability();
+// The bytes of shared memory that a block can be allowed, by the table of compute capabilities in CUDA's programming guide.
+int largest_dynamic_limit();
 
 // One call: holds the lock, counts, and gives the error that SOFTCUDA_FAIL=CALL:N:CODE plants in the N-th CALL.
 class Call {

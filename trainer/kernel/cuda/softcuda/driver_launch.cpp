@@ -124,7 +124,7 @@ CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfuncti
 	case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES: *value = function->dynamic_limit; break;
 	case CU_FUNC_ATTRIBUTE_NUM_REGS: *value = 32; break;
 	case CU_FUNC_ATTRIBUTE_PTX_VERSION:
-	case CU_FUNC_ATTRIBUTE_BINARY_VERSION: *value = 90; break;
+	case CU_FUNC_ATTRIBUTE_BINARY_VERSION: *value = capability(); break;
 	default: *value = 0;
 	}
 	return CUDA_SUCCESS;
@@ -133,7 +133,7 @@ CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfuncti
 CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
 	ENTER_FUNCTION(function);
 	if (attribute == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT) return CUDA_SUCCESS;
-	if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 || value > largest_dynamic_limit) return CUDA_ERROR_INVALID_VALUE;
+	if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 || value > largest_dynamic_limit()) return CUDA_ERROR_INVALID_VALUE;
 	function->dynamic_limit = value;
 	return CUDA_SUCCESS;
 }
@@ -147,7 +147,7 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction fun
 	ENTER_FUNCTION(function);
 	if (!blocks || threads <= 0) return CUDA_ERROR_INVALID_VALUE;
 	const int by_threads = 2048 / ((threads + 31) / 32 * 32);
-	const int by_shared = shared == 0 ? 32 : static_cast<int>((228 << 10) / (shared + 1024));
+	const int by_shared = shared == 0 ? 32 : (largest_dynamic_limit() + 1024) / static_cast<int>(shared + 1024);
 	*blocks = std::min({by_threads, by_shared, 32});
 	return CUDA_SUCCESS;
 }
@@ -164,8 +164,9 @@ CUresult cuLaunchKernel(CUfunction function, unsigned grid_x, unsigned grid_y, u
 	if (extra) return CUDA_ERROR_NOT_SUPPORTED;
 	if (kernel.params > 0 && !params) return CUDA_ERROR_INVALID_VALUE;
 	count_kernel(kernel.name);
-	return enqueue(stream, [&kernel, grid, block, shared, kept = keep(kernel, params)] {
-		switch (run_grid(kernel, grid, block, shared, kept->pointers.data())) {
+	const size_t limit = static_cast<size_t>(function->dynamic_limit > default_dynamic_limit ? largest_dynamic_limit() : default_dynamic_limit);
+	return enqueue(stream, [&kernel, grid, block, shared, limit, kept = keep(kernel, params)] {
+		switch (run_grid(kernel, grid, block, shared, limit, kept->pointers.data())) {
 		case Outcome::done: return CUDA_SUCCESS;
 		case Outcome::bad_address: return CUDA_ERROR_ILLEGAL_ADDRESS;
 		case Outcome::failed: break;

@@ -99,7 +99,10 @@ void run_block() {
 		launch.warp_epoch[w] = launch.ready[w] = 0;
 		launch.meeting[w].came = 0;
 	}
-	for (int i = 0; i < launch.threads; i++) launch.thread[i].state = Thread::fresh;
+	for (int i = 0; i < launch.threads; i++) {
+		launch.thread[i].state = Thread::fresh;
+		launch.thread[i].fences = 0;
+	}
 	block_serial++;
 	for (;;) {
 		while (launch.taken < launch.threads && launch.outcome == Outcome::done) resume(take_fibre(work));
@@ -161,6 +164,8 @@ void wait(Thread::State state) {
 	next();
 }
 
+Moment moment() { return {launch.epoch, static_cast<uint16_t>(launch.now), static_cast<uint16_t>(launch.warp_epoch[launch.now / 32])}; }
+
 void make_ready(int thread) {
 	launch.thread[thread].state = Thread::ready;
 	launch.ready[thread / 32] |= uint32_t{1} << thread % 32;
@@ -173,14 +178,15 @@ void barrier(const char *file, int line) {
 	wait(Thread::at_barrier);
 }
 
-// CUDA's limit for arrays of fixed size; more must be asked for with the launch.
-constexpr size_t shared_limit = 48 << 10;
-
 void enter_shared(Shared *array) {
 	if (array->launch != launch.serial) {
 		array->launch = launch.serial;
 		launch.shared_bytes += array->bytes;
-		if (launch.shared_bytes > shared_limit) abandon(Outcome::failed, "its shared arrays take " + std::to_string(launch.shared_bytes) + " bytes, and a block has 49152");
+		constexpr size_t fixed_limit = 48 << 10;  // CUDA's, whatever is allowed of dynamic memory
+		const std::string takes = "its shared arrays take " + std::to_string(launch.shared_bytes) + " bytes, ";
+		if (launch.shared_bytes > fixed_limit) abandon(Outcome::failed, takes + "and may take " + std::to_string(fixed_limit));
+		if (launch.shared_bytes + launch.dynamic_bytes > launch.shared_limit)
+			abandon(Outcome::failed, takes + "the launch gives " + std::to_string(launch.dynamic_bytes) + " more, and a block has " + std::to_string(launch.shared_limit));
 	}
 	if (array->base == nullptr) {
 		Allocation *a = allocate(array->bytes, -1, nullptr, array->name);
@@ -213,7 +219,7 @@ static bool make_dynamic(size_t bytes) {
 	return true;
 }
 
-Outcome run_grid(const Kernel &kernel, uint3 grid, uint3 block, size_t dynamic_bytes, void **params) {
+Outcome run_grid(const Kernel &kernel, uint3 grid, uint3 block, size_t dynamic_bytes, size_t shared_limit, void **params) {
 	catch_faults();
 	if (!make_dynamic(dynamic_bytes)) {
 		std::fprintf(stderr, "softcuda: no memory for %zu bytes of dynamic shared memory\n", dynamic_bytes);
@@ -225,6 +231,8 @@ Outcome run_grid(const Kernel &kernel, uint3 grid, uint3 block, size_t dynamic_b
 	launch.threads = static_cast<int>(block.x * block.y * block.z);
 	launch.outcome = Outcome::done;
 	launch.shared_bytes = 0;
+	launch.dynamic_bytes = dynamic_bytes;
+	launch.shared_limit = shared_limit;
 	place = {{0, 0, 0}, {0, 0, 0}, block, grid};
 	for (int i = 0; i < launch.threads; i++) {
 		const unsigned u = static_cast<unsigned>(i);

@@ -18,6 +18,12 @@ struct Checks {
 };
 const Checks &checks();
 
+// A moment of a thread: how many barriers its block, and its warp, had passed.
+struct Moment {
+	uint32_t epoch;
+	uint16_t thread, warp_epoch;
+};
+
 struct Thread {
 	enum State : uint8_t { fresh, running, at_barrier, at_warp, ready, ended } state;
 	struct Fibre *fibre;
@@ -28,6 +34,9 @@ struct Thread {
 	uint32_t mask;
 	uint64_t value;
 	int lane;  // the one to read from
+	// In the checking mode:
+	uint16_t fences;  // passed
+	Moment fenced;    // the last
 };
 
 // Where all lanes of a warp come together.
@@ -52,12 +61,15 @@ struct Launch {
 	int now;          // the thread that runs
 	Thread thread[1024];
 	Outcome outcome;
-	size_t shared_bytes;
+	size_t shared_bytes;   // of SHARED arrays that were met
+	size_t dynamic_bytes;
+	size_t shared_limit;   // of both
 };
 extern Launch launch;
 extern bool launching;
 
-Outcome run_grid(const Kernel &kernel, uint3 grid, uint3 block, size_t dynamic_shared, void **params);
+// shared_limit: the bytes that SHARED arrays and dynamic_bytes may come to.
+Outcome run_grid(const Kernel &kernel, uint3 grid, uint3 block, size_t dynamic_bytes, size_t shared_limit, void **params);
 // Says why the launch fails, naming the thread that runs; nothing of it goes on then.
 void fail(Outcome outcome, const std::string &why);
 // The same from within a kernel, which it leaves.
@@ -68,6 +80,7 @@ std::string name_thread(int thread);
 // Leaves the running thread until it is ready again.
 void wait(Thread::State state);
 void make_ready(int thread);
+Moment moment();
 // Of words that all 32 lanes of a warp call together: whether the running thread is the last to come; else it has waited until that one had done what the word does.
 bool last_of_warp(const char *word, const char *file, int line);
 // Holds that a word's 16 bytes are at a multiple of 16 in shared memory.

@@ -1,5 +1,5 @@
 // Finds two threads of one launch that touch the same memory, one of them writing, with nothing between that orders them. Threads of
-// one block are ordered by its barriers, lanes of one warp by __syncwarp too, and threads of two blocks by nothing. A GPU would give one
+// one block are ordered by its barriers, lanes of one warp by __syncwarp too, and threads of two blocks by tickets alone (tickets.cpp). A GPU would give one
 // result or another; the order in which softcuda runs threads would always give the same.
 //
 // For each word (4 bytes) the last write and two reads by different threads are kept: if any read conflicts with a later write, then one of
@@ -13,14 +13,6 @@
 
 namespace softcuda {
 
-struct Access {
-	uint64_t block;
-	uint32_t epoch;
-	uint16_t thread, warp_epoch;
-	uint8_t bytes;  // of the word, a bit each; 0: there is no such access
-	bool counts;    // an atomic addition
-};
-
 struct Cell {
 	uint64_t serial;  // of the launch that the rest is of
 	Access write, read[2];
@@ -30,26 +22,24 @@ namespace {
 
 bool ordered(const Access &a, const Access &b) {
 	if (!(a.bytes & b.bytes) || (a.counts && b.counts)) return true;
-	if (a.block != b.block) return false;
-	if (a.thread == b.thread || a.epoch != b.epoch) return true;
-	return a.thread / 32 == b.thread / 32 && a.warp_epoch != b.warp_epoch;
+	return a.block == b.block ? before(a.at, b.at) : published(a, b);
 }
 
 std::string name_access(const Access &a, const Access &now) {
-	return name_thread(a.thread) + (a.block == now.block ? "" : " of another block");
+	return name_thread(a.at.thread) + (a.block == now.block ? "" : " of another block");
 }
 
 [[noreturn]] void race(const Access &before, const char *did, const Access &now, const char *does, uintptr_t address) {
-	const char *missing = before.block == now.block ? ", and no barrier lies between" : ", and nothing orders two blocks";
+	const char *missing = before.block == now.block ? ", and no barrier lies between" : took_tickets() ? ", and no fences and tickets order the two blocks" : ", and nothing orders two blocks";
 	abandon(Outcome::failed, std::string("data race: ") + does + " " + describe(address) + ", which " + name_access(before, now) + " " + did + missing);
 }
 
 void keep_read(Cell &cell, const Access &now) {
 	for (Access &r : cell.read) {
 		// What a barrier has ended can conflict with nothing in this block, and a later read of the same thread stands for it.
-		const bool replaced = r.bytes == 0 || (r.block == now.block && (r.epoch != now.epoch || r.thread == now.thread));
+		const bool replaced = r.bytes == 0 || (r.block == now.block && (r.at.epoch != now.at.epoch || r.at.thread == now.at.thread));
 		if (replaced) {
-			const bool same = r.bytes && r.thread == now.thread && r.epoch == now.epoch;
+			const bool same = r.bytes && r.at.thread == now.at.thread && r.at.epoch == now.at.epoch;
 			const uint8_t bytes = same ? r.bytes | now.bytes : now.bytes;
 			r = now;
 			r.bytes = bytes;
@@ -71,7 +61,7 @@ void touch_word(Cell &cell, const Access &now, Touch how, uintptr_t address) {
 	if (how == Touch::reads) return keep_read(cell, now);
 	for (const Access &r : cell.read)
 		if (!ordered(r, now)) race(r, "read", now, does[static_cast<int>(how)], address);
-	const bool more = cell.write.bytes && cell.write.block == now.block && cell.write.thread == now.thread && cell.write.epoch == now.epoch;
+	const bool more = cell.write.bytes && cell.write.block == now.block && cell.write.at.thread == now.at.thread && cell.write.at.epoch == now.at.epoch;
 	const uint8_t bytes = more ? cell.write.bytes | now.bytes : now.bytes;
 	cell.write = now;
 	cell.write.bytes = bytes;
@@ -96,7 +86,7 @@ void touch(uintptr_t address, size_t bytes, Touch how) {
 	if (!last || last->freed || address < last->base || address - last->base >= last->bytes) last = nearest(address);
 	Allocation *a = last;
 	if (a->freed || address < a->base || address - a->base + bytes > a->bytes) abandon(Outcome::bad_address, (how == Touch::reads ? "reads " : "writes ") + describe(address));
-	Access now{launch.block, launch.epoch, static_cast<uint16_t>(launch.now), static_cast<uint16_t>(launch.warp_epoch[launch.now / 32]), 0, how == Touch::counts};
+	Access now{launch.block, moment(), 0, how == Touch::counts, launch.thread[launch.now].fences};
 	// A shared array belongs to one block at a time, so that two blocks never meet in it.
 	if (a->device < 0) now.block = block_serial;
 	Cell *cells = cells_of(a);

@@ -3,6 +3,7 @@
 //   put NAME V...          copied to NAME      get NAME N       copied back and printed
 //                                            bits NAME N      the same, printed as the bits of floats, in hexadecimal
 //   launch KERNEL GRID BLOCK SHARED ARG...     ARG: a NAME, NAME+BYTES, int:V or float:V
+//   allow KERNEL BYTES                         of dynamic shared memory
 //   sync                   info                destroy          context
 //   capture  end  replay                       of a stream that launches and puts go to
 #include <cuda.h>
@@ -98,6 +99,12 @@ int main() {
 			for (unsigned x : v) more += (std::snprintf(word, sizeof word, " %08x", x), word);
 		} else if (call == "launch") {
 			r = launch(module, stream, words);
+		} else if (call == "allow") {
+			int bytes;
+			words >> name >> bytes;
+			CUfunction function;
+			r = cuModuleGetFunction(&function, module, name.c_str());
+			if (r == CUDA_SUCCESS) r = cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes);
 		} else if (call == "sync") {
 			r = cuCtxSynchronize();
 		} else if (call == "destroy") {
