@@ -13,21 +13,16 @@ namespace softcuda {
 namespace {
 // A block's ticket, and what it publishes.
 struct Ticket {
-	uint32_t number;  // from 0
 	Moment taken;
 	std::vector<uint16_t> fences;  // that each thread had passed
 	Moment fenced;                 // the taker's last one, if it had passed any
 };
 
-struct Counter {
-	uint32_t taken;
-	std::unordered_map<uint64_t, std::vector<Ticket>> by_block;
-};
+using Counter = std::unordered_map<uint64_t, std::vector<Ticket>>;  // by block
 
-// That the running block has taken a ticket.
+// That the running block has taken a ticket: a later one than all that another block has, for blocks run one behind the other.
 struct Seen {
 	const Counter *counter;
-	uint32_t number;
 	Moment taken;
 	bool fenced;  // by the taker, since
 	Moment fence;
@@ -48,15 +43,15 @@ void order_by(uintptr_t address) {
 	forget_others();
 	Counter &counter = counters[address];
 	const Thread &self = launch.thread[launch.now];
-	Ticket ticket{counter.taken++, moment(), {}, self.fenced};
+	Ticket ticket{moment(), {}, self.fenced};
 	for (int i = 0; i < launch.threads; i++) ticket.fences.push_back(launch.thread[i].fences);
-	seen.push_back({&counter, ticket.number, ticket.taken, false, {}});
-	counter.by_block[launch.block].push_back(std::move(ticket));
+	seen.push_back({&counter, ticket.taken, false, {}});
+	counter[launch.block].push_back(std::move(ticket));
 }
 
 bool publishes(const Ticket &ticket, const Access &a) {
 	if (!before(a.at, ticket.taken)) return false;
-	if (a.counts || a.fences < ticket.fences[a.at.thread]) return true;
+	if (a.fences < ticket.fences[a.at.thread]) return true;
 	return ticket.fences[ticket.taken.thread] > 0 && a.at.thread != ticket.taken.thread && before(a.at, ticket.fenced);
 }
 
@@ -72,12 +67,11 @@ bool took_tickets() { return seen_block == block_serial && !seen.empty(); }
 bool published(const Access &a, const Access &now) {
 	if (!took_tickets()) return false;
 	for (const Seen &s : seen) {
-		// Additions to one counter have an order anyhow.
-		if (!sees(s, now.at) && !(a.counts && before(s.taken, now.at))) continue;
-		const auto found = s.counter->by_block.find(a.block);
-		if (found == s.counter->by_block.end()) continue;
+		if (!sees(s, now.at)) continue;
+		const auto found = s.counter->find(a.block);
+		if (found == s.counter->end()) continue;
 		for (const Ticket &ticket : found->second)
-			if (ticket.number < s.number && publishes(ticket, a)) return true;
+			if (publishes(ticket, a)) return true;
 	}
 	return false;
 }

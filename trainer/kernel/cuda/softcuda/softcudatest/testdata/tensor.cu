@@ -112,6 +112,30 @@ KERNEL(copied_over, (const float *x, float *y, int barrier)) {
 	copy_async_wait<0>();
 }
 
+// The same, and all wait only when nobody reads any more.
+KERNEL(copied_under, (const float *x, float *y)) {
+	SHARED_DYNAMIC(float, tile);
+	const int t = threadIdx.x;
+	tile[t * 4] = 1.0f;
+	BARRIER();
+	y[t] = tile[(t ^ 1) * 4];
+	copy_async(tile + t * 4, x + t * 4);
+	copy_async_commit();
+	BARRIER();
+	copy_async_wait<0>();
+}
+
+// Others read before who copied has waited, with a barrier at the wrong place.
+KERNEL(copied_early, (const float *x, float *y)) {
+	SHARED_DYNAMIC(float, tile);
+	const int t = threadIdx.x;
+	copy_async(tile + t * 4, x + t * 4);
+	copy_async_commit();
+	BARRIER();
+	y[t] = tile[(t ^ 1) * 4];
+	copy_async_wait<0>();
+}
+
 KERNEL(copied_from_odd, (const float *x, float *y, int floats)) {
 	SHARED_DYNAMIC(float, tile);
 	copy_async(tile + floats, x + 4);
@@ -189,8 +213,8 @@ KERNEL(halves, (float *y)) {
 	y[lane] = __shfl_sync(0xffffffffu, v, lane ^ 16);
 }
 
-// sums[group] = the sum of x over a group of blocks, of a warp each, by the last of them: bits 0..4 of `with` are the fence before the ticket, that of all threads or of the one that takes it, the fence behind, the
-// barrier before, the barrier behind.
+// sums[group] = the sum of x over a group of blocks, of a warp each, by the last of them. Bits 0..5 of `with`: the fence before the ticket, of all threads or of the one that takes it; the fence behind, of all threads;
+// the barrier before, the barrier behind; the fence behind, of the one that took it.
 KERNEL(grouped, (const float *x, float *parts, float *sums, int *counters, int blocks, int with)) {
 	SHARED(int, last, 1);
 	const int t = threadIdx.x, group = blockIdx.x / blocks;
@@ -200,16 +224,36 @@ KERNEL(grouped, (const float *x, float *parts, float *sums, int *counters, int b
 	if (t == 0) {
 		if (with & 2) fence();
 		last[0] = add_ticket(counters + group) == blocks - 1;
+		if (last[0]) counters[group] = 0;
+		if (with & 32) fence();
 	}
 	if (with & 16) BARRIER();
 	if (!last[0]) return;
 	if (with & 4) fence();
-	if (t == 0) {
+	if (t == 1) {
 		float sum = 0.0f;
 		for (int i = 0; i < blocks * 32; i++) sum += parts[group * blocks * 32 + i];
 		sums[group] = sum;
-		counters[group] = 0;
 	}
+}
+
+// The last block passes no fence behind its ticket; another does later.
+KERNEL(fence_of_another, (float *y, int *counter)) {
+	SHARED(int, last, 1);
+	const int t = threadIdx.x;
+	y[blockIdx.x * 32 + t] = 1.0f;
+	BARRIER();
+	if (t == 0) {
+		fence();
+		last[0] = add_ticket(counter) == 1;
+	}
+	BARRIER();
+	if (!last[0]) {
+		BARRIER();
+		fence();
+		return;
+	}
+	if (t > 0) y[64 + t] = y[32 - blockIdx.x * 32 + t];
 }
 
 // Behind its ticket a block writes what the last one reads.
