@@ -42,6 +42,9 @@ func TestSuite(t *testing.T) {
 	}
 	s := open(t)
 	kerneltest.Run(t, s, kerneltest.Options{Seed: 1, Trials: 8, Variants: variants})
+	if _, err := s.(*set).Ceilings(); err != nil { // has a kernel that no Kind has
+		t.Error(err)
+	}
 	counts, err := s.(*set).device.launched()
 	if err != nil {
 		t.Fatal(err)

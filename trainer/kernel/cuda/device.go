@@ -28,6 +28,8 @@ type device struct {
 	err       error // the first that went wrong where nobody waited for it: from then on nothing is launched, and every Sync says so
 	last      *prepared
 	spare     [][]byte // pinned memory that no stream needs now
+	bytes     int64    // allocated now,
+	peak      int64    // and at most
 }
 
 // task is a launch, or any other call. A launch is passed by value, so that it does not allocate.

@@ -41,6 +41,7 @@ func (d *device) alloc(t kernel.Type, n int) (*memory, error) {
 		if p.base, err = cu.MemAlloc(bytes); err != nil {
 			return d.full(bytes, err)
 		}
+		d.taken(bytes)
 		if err := cu.MemsetD8(p.base, 0, bytes); err != nil {
 			return err
 		}
@@ -54,6 +55,7 @@ func (d *device) alloc(t kernel.Type, n int) (*memory, error) {
 			if err := cu.Synchronize(); err != nil { // what uses it was enqueued before
 				return err
 			}
+			d.taken(-bytes)
 			return cu.MemFree(base)
 		}, "freeing memory")
 	}, p.base)

@@ -141,6 +141,10 @@ func (k *prepared) Launch(s kernel.Stream, args []kernel.Memory) {
 		}
 		t.args[i] = m.at
 	}
+	if own.held != nil {
+		*own.held = append(*own.held, t)
+		return
+	}
 	k.device.put(t)
 }
 

@@ -16,6 +16,7 @@ import (
 type stream struct {
 	device *device
 	queue  cu.Stream
+	held   *[]task // launches that Time records; nil: they go to the owner
 
 	// The owner's.
 	staging []byte  // pinned; nil: none is needed
