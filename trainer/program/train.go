@@ -17,6 +17,7 @@ type Training struct {
 	steps    []*Step
 	launches []launch
 	commit   []launch
+	applying []*Step // those of commit
 	momentum *Value
 	rate     *Value
 	in       trainingInputs
@@ -63,7 +64,7 @@ func trainingOn(m *machine, c TrainingConfig) (*Training, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Model.Name, err)
 	}
-	t.steps = rewrite(steps, m.passes)
+	t.steps, t.applying = rewrite(steps, m.passes), commit
 	launches, err := m.build(t.steps, commit)
 	if err != nil {
 		return nil, fmt.Errorf("%s, %d shards of %d samples at once: %w", c.Model.Name, c.Groups, c.Images, err)
