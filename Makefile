@@ -2,12 +2,15 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check simulate same-bits students results figure2 chaos figure1-check build build-gpu cuda test-gpu precision-check proto proto-baseline bench bench-cluster bench-ols bench-go clean
+.PHONY: help demo test check simulate same-bits students results figure2 chaos figure1-check build build-gpu cuda test-gpu gpu-kit gpu precision-check proto proto-baseline bench bench-cluster bench-ols bench-go clean
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # Where the demo writes; the time keeps runs apart.
 DEMO_OUT ?= runs/demo-$(shell date +%Y%m%d-%H%M%S)
 DEMO_FLAGS ?=
+# Of the script for a GPU: SHARED holds golden vectors, weights and peers; GPU_FLAGS go to it (--quick, --only bench, ...).
+SHARED ?= ../shared
+GPU_FLAGS ?=
 # What `make bench-go` times.
 BENCH ?= .
 # The folder that holds cifar-10-batches-bin, and a trained ResNet-20: for same-bits and students.
@@ -85,6 +88,11 @@ test-gpu: ## run the CUDA kernels' suite and a small run, on a GPU if there is o
 
 precision-check: ## train in bf16 and in fp32, by several seeds, and hold the curves of the one to the seeds' spread of the other (DATASET=digits MODEL=resnet8 EPOCHS=6 SEEDS=4 and more: .ci/precision)
 	.ci/precision
+gpu-kit: ## build bin/kit.tar.gz: all that is tried and timed on a machine with a GPU, which needs no Go (docs/gpu.md; SHARED=folder)
+	SHARED='$(SHARED)' .ci/gpu kit
+
+gpu: ## the same, and run it here: suite, golden vectors, same bits, benches beside PyTorch, a long run (SHARED=folder DATA=folder GPU_FLAGS=--quick)
+	SHARED='$(SHARED)' DATA='$(if $(wildcard $(DATA)),$(abspath $(DATA)))' .ci/gpu $(GPU_FLAGS)
 
 proto: ## generate the Go code of proto/
 	.ci/tool buf && .ci/tool protoc-gen-go && .ci/tool protoc-gen-go-grpc

@@ -23,6 +23,7 @@ type evalBenchResult struct {
 	BatchMSMin      float64 `json:"batch_ms_min"`
 	ImagesPerSecond float64 `json:"images_per_second"`
 	PeakMemoryBytes int64   `json:"peak_memory_bytes"`
+	DeviceMemory    int64   `json:"device_memory_bytes"`
 }
 
 func newBenchEvalCommand(a *app) *cobra.Command {
@@ -65,9 +66,12 @@ func newBenchEvalCommand(a *app) *cobra.Command {
 		}
 		r := evalBenchResult{Model: f.model, Batch: batch, Threads: f.threads, KernelSet: kernels.Name(), Arithmetic: kernels.Arithmetic(), Precision: f.precision, BatchMS: median(ms), BatchMSMin: ms[0], PeakMemoryBytes: peakMemory()}
 		r.ImagesPerSecond = float64(batch) / r.BatchMS * 1e3
+		if r.DeviceMemory, err = deviceMemory(kernels); err != nil {
+			return err
+		}
 		return a.result(r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s, %d images at once, %d threads, %s: %.1f ms (least %.1f), %.1f images/s, %d MiB\n",
-				r.Model, r.Batch, r.Threads, kernelsOf(r.KernelSet, r.Arithmetic), r.BatchMS, r.BatchMSMin, r.ImagesPerSecond, r.PeakMemoryBytes>>20)
+			fmt.Fprintf(w, "%s, %d images at once, %d threads, %s: %.1f ms (least %.1f), %.1f images/s, %s\n",
+				r.Model, r.Batch, r.Threads, kernelsOf(r.KernelSet, r.Arithmetic), r.BatchMS, r.BatchMSMin, r.ImagesPerSecond, memoryText(r.PeakMemoryBytes, r.DeviceMemory))
 		})
 	}
 	return cmd

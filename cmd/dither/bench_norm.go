@@ -23,6 +23,7 @@ type normBenchResult struct {
 	MSPerImageMin   float64 `json:"ms_per_image_min"`
 	GradientNorm    float64 `json:"gradient_norm"`
 	PeakMemoryBytes int64   `json:"peak_memory_bytes"`
+	DeviceMemory    int64   `json:"device_memory_bytes"`
 }
 
 func newBenchNormCommand(a *app) *cobra.Command {
@@ -68,9 +69,12 @@ func newBenchNormCommand(a *app) *cobra.Command {
 		n := float64(images)
 		r := normBenchResult{Model: f.model, Images: images, Threads: f.threads, KernelSet: kernels.Name(), Arithmetic: kernels.Arithmetic(), Precision: f.precision, MSPerImage: median(ms) / n, MSPerImageMin: ms[0] / n,
 			GradientNorm: mean(evaluation.SumLogits(norms, d.network.Classes)), PeakMemoryBytes: peakMemory()}
+		if r.DeviceMemory, err = deviceMemory(kernels); err != nil {
+			return err
+		}
 		return a.result(r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s, %d images, %d threads, %s: %.2f ms an image (least %.2f), gradient norm %.6g, %d MiB\n",
-				r.Model, r.Images, r.Threads, kernelsOf(r.KernelSet, r.Arithmetic), r.MSPerImage, r.MSPerImageMin, r.GradientNorm, r.PeakMemoryBytes>>20)
+			fmt.Fprintf(w, "%s, %d images, %d threads, %s: %.2f ms an image (least %.2f), gradient norm %.6g, %s\n",
+				r.Model, r.Images, r.Threads, kernelsOf(r.KernelSet, r.Arithmetic), r.MSPerImage, r.MSPerImageMin, r.GradientNorm, memoryText(r.PeakMemoryBytes, r.DeviceMemory))
 		})
 	}
 	return cmd

@@ -34,6 +34,9 @@ type stepResult struct {
 	GFLOPS           float64 `json:"gflops"`
 	AllocsPerStep    float64 `json:"allocs_per_step"`
 	PeakMemoryBytes  int64   `json:"peak_memory_bytes"`
+	DeviceMemory     int64   `json:"device_memory_bytes"`
+	DeviceMS         float64 `json:"device_ms"`         // of a step, what its launches take on a device, by the device's events; 0 where there is none
+	HostMS           float64 `json:"host_ms"`           // of a step, the rest of step_ms: the device waits for the host
 	ParametersSHA256 string  `json:"parameters_sha256"` // after the last step
 	Run              string  `json:"run"`               // the command that ends with these parameters
 }
@@ -79,8 +82,11 @@ func newBenchStepCommand(a *app) *cobra.Command {
 			return err
 		}
 		return a.result(r, func(w io.Writer) {
-			fmt.Fprintf(w, "%s, batch %d in %d shards, %d threads, %s: %.1f ms a step (least %.1f), %.1f images/s, %.2f GFLOP/s, %.0f allocations a step, %d MiB\n",
-				r.Model, r.Batch, r.Shards, r.Threads, kernelsOf(r.KernelSet, r.Arithmetic), r.StepMS, r.StepMSMin, r.ImagesPerSecond, r.GFLOPS, r.AllocsPerStep, r.PeakMemoryBytes>>20)
+			fmt.Fprintf(w, "%s, batch %d in %d shards, %d threads, %s: %.1f ms a step (least %.1f), %.1f images/s, %.2f GFLOP/s, %.0f allocations a step, %s\n",
+				r.Model, r.Batch, r.Shards, r.Threads, kernelsOf(r.KernelSet, r.Arithmetic), r.StepMS, r.StepMSMin, r.ImagesPerSecond, r.GFLOPS, r.AllocsPerStep, memoryText(r.PeakMemoryBytes, r.DeviceMemory))
+			if r.DeviceMS > 0 {
+				fmt.Fprintf(w, "%.3f ms of a step on the device, %.3f ms in which it waits for the host\n", r.DeviceMS, r.HostMS)
+			}
 			fmt.Fprintf(w, "parameters sha256:%s\nas after   %s\n", r.ParametersSHA256, r.Run)
 		})
 	}
@@ -89,6 +95,7 @@ func newBenchStepCommand(a *app) *cobra.Command {
 
 // stepBench is a trainer that owns every shard of a run, without the other roles.
 type stepBench struct {
+	kernels kernel.Set
 	share   *trainer.Share
 	reducer *allreduce.Reducer
 	run     string                   // the command line of the run
@@ -119,7 +126,7 @@ func newStepBench(kernels kernel.Set, f *benchFlags, batch, shards int) (*stepBe
 		return nil, err
 	}
 	reducer := allreduce.New(allreduce.Group{Ranges: []allreduce.Range{{First: 0, End: shards}}}, nil, allreduce.Options{})
-	return &stepBench{share: share, reducer: reducer, run: "dither run " + strings.Join(flags, " ")}, nil
+	return &stepBench{kernels: kernels, share: share, reducer: reducer, run: "dither run " + strings.Join(flags, " ")}, nil
 }
 
 func (b *stepBench) close() {
@@ -156,5 +163,14 @@ func (b *stepBench) time(ctx context.Context, r *stepResult) error {
 		return err
 	}
 	r.ParametersSHA256 = trainer.Hex(c.Hash())
+	if r.DeviceMemory, err = deviceMemory(b.kernels); err != nil || r.DeviceMemory == 0 {
+		return err
+	}
+	device, err := b.share.Program().DeviceTime(r.Steps) // last: it moves the parameters on
+	if err != nil {
+		return err
+	}
+	r.DeviceMS = device.Seconds() * 1e3
+	r.HostMS = max(r.StepMS-r.DeviceMS, 0)
 	return nil
 }

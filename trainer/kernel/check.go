@@ -139,8 +139,8 @@ func (o Op) shapeFlaw() string {
 	case QuadraticForward, QuadraticGrad, KDForward, KDGrad, CEForward, CEGrad, Correct, OneHot, LinearBiasGrad, GaussianNoise, SymmetricNoise:
 		logits = true
 	case Gather:
-		if o.K < 1 || o.Groups != 1 || o.N != 1 || o.H != 1 || o.W != 1 {
-			return "K must be at least 1, and Groups, N, H and W 1"
+		if o.K < 1 {
+			return "K must be at least 1"
 		}
 	}
 	switch {

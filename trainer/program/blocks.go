@@ -1,4 +1,4 @@
 package program
 
-// part is what belongs to images [from, to) of n; nil of nil.
-func part[E any](v []E, n, from, to int) []E { return v[len(v)/n*from : len(v)/n*to] }
+// imagesOf is what belongs to images [from, to) of n; nil of nil.
+func imagesOf[E any](v []E, n, from, to int) []E { return v[len(v)/n*from : len(v)/n*to] }

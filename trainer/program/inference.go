@@ -95,7 +95,7 @@ func (p *Inference) Logits(pixels []byte, geometry []int32, n int, out []float32
 	}
 	for from := 0; from < n; from += p.images {
 		to := min(from+p.images, n)
-		if err := p.enqueue(part(pixels, n, from, to), part(geometry, n, from, to), to-from, part(out, n, from, to)); err != nil {
+		if err := p.enqueue(imagesOf(pixels, n, from, to), imagesOf(geometry, n, from, to), to-from, imagesOf(out, n, from, to)); err != nil {
 			return err
 		}
 	}

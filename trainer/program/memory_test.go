@@ -259,7 +259,7 @@ func TestExplainTimesEveryStep(t *testing.T) {
 			t.Errorf("the table of kinds has no %s", name)
 		}
 	}
-	for _, m := range regexp.MustCompile(`([0-9.]+) GFLOP/s \(.*, ([0-9.]+) GB/s`).FindStringSubmatch(text.String())[1:] {
+	for _, m := range regexp.MustCompile(`roofline: ([0-9.]+) GFLOP/s, ([0-9.]+) GB/s`).FindStringSubmatch(text.String())[1:] {
 		if v, err := strconv.ParseFloat(m, 64); err != nil || v < 0.1 || v > 1e5 {
 			t.Errorf("the machine does %s G a second", m)
 		}

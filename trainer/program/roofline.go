@@ -10,8 +10,18 @@ import (
 
 // Roofline is what a kernel set does at best on this machine (Williams, Waterman and Patterson, "Roofline", 2009).
 type Roofline struct {
-	GFLOPS float64 // of a 3x3 convolution with its data in cache, counted as if computed directly: what most of a ResNet is made of
-	GBs    float64 // to and from memory, of an addition far larger than the caches
+	GFLOPS float64
+	GBs    float64       // to and from memory
+	Launch time.Duration // the least time of any kernel, on a device; else 0
+	of     string        // what GFLOPS and GBs were measured of
+}
+
+func (r Roofline) String() string {
+	s := fmt.Sprintf("%.0f GFLOP/s, %.1f GB/s (%s)", r.GFLOPS, r.GBs, r.of)
+	if r.Launch > 0 {
+		s = fmt.Sprintf("%.0f GFLOP/s, %.1f GB/s, %.2f us a launch (%s)", r.GFLOPS, r.GBs, 1e6*r.Launch.Seconds(), r.of)
+	}
+	return s
 }
 
 // probes are large enough to keep every thread busy for a few milliseconds.
@@ -20,8 +30,16 @@ var (
 	probeMemory  = kernel.Elementwise(kernel.Add, 16<<20)
 )
 
-// Probe measures the roofline of a set: some tens of milliseconds, and 192 MiB of memory for as long.
+// Probe measures the roofline of a set: some tens of milliseconds, and on a processor 192 MiB of memory for as long. A processor's is that of a 3x3 convolution with its data in cache, counted as
+// if computed directly, which most of a ResNet is made of, and of an addition far larger than the caches; a device says its own.
 func Probe(set kernel.Set) (Roofline, error) {
+	if d, ok := set.(kernel.Device); ok {
+		c, err := d.Ceilings()
+		if err != nil {
+			return Roofline{}, fmt.Errorf("measuring what the device can do: %w", err)
+		}
+		return Roofline{c.FLOPS / 1e9, c.Bytes / 1e9, c.Launch, "fused multiply-adds in registers; a copy far larger than the cache; an empty kernel"}, nil
+	}
 	conv := probeCompute
 	conv.Block, conv.Half = set.Traits().Block, set.Traits().Half
 	var r Roofline
@@ -49,9 +67,9 @@ func Probe(set kernel.Set) (Roofline, error) {
 	return r, nil
 }
 
-// seconds is the least time that a step can take under the roofline.
-func (r Roofline) seconds(s *Step) float64 {
-	return max(s.flops()/r.GFLOPS, s.bytes()/r.GBs) / 1e9
+// seconds is the least time that so much can take under the roofline, in one launch.
+func (r Roofline) seconds(flops, bytes float64) float64 {
+	return max(flops/r.GFLOPS/1e9, bytes/r.GBs/1e9, r.Launch.Seconds())
 }
 
 // time runs each launch so many times, after once that is not timed, waiting for each, and gives the medians.
@@ -113,11 +131,7 @@ func (s *Step) bytes() float64 {
 	}
 	sum := 0
 	for _, a := range s.Op.Args() {
-		size := a.Parts * a.Part * a.Type.Size()
-		if a.Access == kernel.InOut {
-			size *= 2
-		}
-		sum += size
+		sum += a.Bytes()
 	}
 	return float64(sum)
 }

@@ -79,7 +79,7 @@ func (p *SquaredNorm) SquaredNorms(pixels []byte, n int, out []float32) error {
 	}
 	for from := 0; from < n; from += p.images {
 		to := min(from+p.images, n)
-		if err := p.enqueue(part(pixels, n, from, to), to-from, part(out, n, from, to)); err != nil {
+		if err := p.enqueue(imagesOf(pixels, n, from, to), to-from, imagesOf(out, n, from, to)); err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,8 @@ type Training struct {
 	machine   *machine
 	steps     []*Step
 	launches  []launch         // of the first room
+	applying  []*Step          // of the commit,
+	commits   []launch         // ready
 	commit    kernel.Recording // the update, with the learning rate
 	momentum  *Value
 	rate      *Value
@@ -67,13 +69,13 @@ func trainingOn(m *machine, c TrainingConfig) (*Training, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Model.Name, err)
 	}
-	t.steps = rewrite(steps, m.passes)
+	t.steps, t.applying = rewrite(steps, m.passes), commit
 	launches, err := m.build(t.steps, commit)
 	if err != nil {
 		return nil, fmt.Errorf("%s, %d shards of %d samples at once: %w", c.Model.Name, c.Groups, c.Images, err)
 	}
-	t.launches = launches[0]
-	return t, t.open(launches[1])
+	t.launches, t.commits = launches[0], launches[1]
+	return t, t.open()
 }
 
 // lower makes the steps: the view, the network, the loss, and the gradients bucket by bucket, each reduced as soon as it is complete; and those of the commit.
@@ -139,7 +141,7 @@ func (t *Training) inputs(l *lowering, g *model.Graph) error {
 }
 
 // open makes the ports to the memory that was built, settles how the host sees what is reduced, and records what a Step and a Commit do.
-func (t *Training) open(commit []launch) (err error) {
+func (t *Training) open() (err error) {
 	m := t.machine
 	if t.lr, err = newDial(m.stream, t.rate.Memory, m.apart); err != nil {
 		return err
@@ -163,8 +165,8 @@ func (t *Training) open(commit []launch) (err error) {
 	}
 	t.commit = m.stream.Record("the update of "+t.config.Model.Name, func() {
 		t.lr.send(m.stream)
-		for i := range commit {
-			commit[i].kernel.Launch(m.stream, commit[i].args)
+		for i := range t.commits {
+			t.commits[i].kernel.Launch(m.stream, t.commits[i].args)
 		}
 	})
 	return t.furnish(t.launches)

@@ -34,6 +34,8 @@ type device struct {
 	err       error        // the first that went wrong where nobody waited for it: from then on nothing is launched, and every Sync says so
 	last      fmt.Stringer // that was enqueued
 	spare     [][]byte     // pinned memory that no stream needs now
+	bytes     int64        // allocated now,
+	peak      int64        // and at most
 }
 
 // task is something to enqueue on a stream, or any other call. It is passed by value, so that a step does not allocate.

@@ -21,14 +21,15 @@ type holds struct {
 
 type held struct {
 	base  cu.DevicePtr
+	bytes int64
 	piece weak.Pointer[piece]
 }
 
 // add notes a piece.
-func (s *holds) add(p *piece) *held {
+func (s *holds) add(p *piece, bytes int64) *held {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := &held{p.base, weak.Make(p)}
+	h := &held{p.base, bytes, weak.Make(p)}
 	s.all[h] = struct{}{}
 	return h
 }
@@ -62,6 +63,7 @@ func (d *device) free(h *held) error {
 	if err := cu.Synchronize(); err != nil { // what uses it was enqueued before
 		return err
 	}
+	d.taken(-h.bytes)
 	return cu.MemFree(h.base)
 }
 

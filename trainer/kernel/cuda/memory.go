@@ -59,6 +59,7 @@ func (d *device) claim(bytes int64, garbage []*held) (*piece, error) {
 		if p.base, err = cu.MemAlloc(bytes); err != nil {
 			return d.full(bytes, err)
 		}
+		d.taken(bytes)
 		if err := cu.MemsetD8(p.base, 0, bytes); err != nil {
 			return fmt.Errorf("%v: clearing %d bytes: %w", d, bytes, err)
 		}
@@ -67,7 +68,7 @@ func (d *device) claim(bytes int64, garbage []*held) (*piece, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := d.holds.add(p)
+	h := d.holds.add(p, bytes)
 	later(d, p, func() error { return d.free(h) }, "freeing memory")
 	return p, nil
 }
