@@ -21,7 +21,6 @@ type room struct {
 	bring            kernel.Recording // of the samples, on the side
 	arrived          kernel.Mark      // of the side: all that was sent
 	acts             []act            // the step
-	away             bool             // something may be on its way from the host's copies
 }
 
 // values are what an input fills.
