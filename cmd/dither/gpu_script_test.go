@@ -22,6 +22,7 @@ func TestGPUScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DITHER", filepath.Join(bin, "dither"))
 			e.Setenv("LD_LIBRARY_PATH", os.Getenv("LD_LIBRARY_PATH"))
+			e.Setenv("DEPLOY", filepath.Join(bin, "../deploy"))
 			return nil
 		},
 		Dir:                 "testdata/gpu",

@@ -123,11 +123,11 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdSend sends a signal to a program, or to those of its children whose command line has the words: send INT|KILL NAME [WORDS]
+// cmdSend sends a signal to a program, or to those of its children whose command line has the words: send INT|TERM|KILL NAME [WORDS]
 func cmdSend(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "KILL": syscall.SIGKILL}
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
 	if neg || len(args) < 2 || len(args) > 3 || signals[args[0]] == 0 {
-		ts.Fatalf("usage: send INT|KILL NAME [WORDS]")
+		ts.Fatalf("usage: send INT|TERM|KILL NAME [WORDS]")
 	}
 	l := launchedAs(ts, args[1])
 	if len(args) == 2 {

@@ -1,6 +1,7 @@
 // Initialisation and what is said of devices.
 #include "driver.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -22,18 +23,27 @@ long number_of(const char *variable, long otherwise) {
 	return otherwise;
 }
 
-// As the driver does it: the list ends at the first number that is no device.
-int visible(int present) {
+// The boards that are visible, in the order of the devices. As the driver does it: the list ends at the first number that is no board.
+std::vector<int> visible(int present) {
+	std::vector<int> seen;
 	const char *list = std::getenv("CUDA_VISIBLE_DEVICES");
-	if (!list) return present;
-	std::set<int> seen;
+	if (!list) {
+		for (int i = 0; i < present; i++) seen.push_back(i);
+		return seen;
+	}
 	std::istringstream words(list);
 	for (std::string word; std::getline(words, word, ',');) {
 		char *end;
 		const long index = std::strtol(word.c_str(), &end, 10);
-		if (word.empty() || *end || index < 0 || index >= present || !seen.insert(static_cast<int>(index)).second) break;
+		if (word.empty() || *end || index < 0 || index >= present || std::count(seen.begin(), seen.end(), index)) break;
+		seen.push_back(static_cast<int>(index));
 	}
-	return static_cast<int>(seen.size());
+	return seen;
+}
+
+const std::vector<int> &boards() {
+	static const std::vector<int> all = visible(static_cast<int>(number_of("SOFTCUDA_DEVICES", 1)));
+	return all;
 }
 
 CUresult planted_in(const char *name) {
@@ -58,10 +68,7 @@ Call::Call(const char *name) : lock(one_call) {
 
 bool initialised() { return called_init; }
 
-int devices() {
-	static const int n = visible(static_cast<int>(number_of("SOFTCUDA_DEVICES", 1)));
-	return n;
-}
+int devices() { return static_cast<int>(boards().size()); }
 
 // SOFTCUDA_CAPABILITY=75 is a device of compute capability 7.5, to try what is said of one that is too old.
 int capability() {
@@ -174,7 +181,8 @@ CUresult cuDeviceGetUuid(CUuuid *uuid, CUdevice device) {
 	if (!uuid) return CUDA_ERROR_INVALID_VALUE;
 	std::memset(uuid, 0, sizeof *uuid);
 	std::memcpy(uuid->bytes, "softcuda", 8);
-	std::memcpy(uuid->bytes + 8, &device, sizeof device);
+	const int board = boards()[static_cast<size_t>(device)];
+	std::memcpy(uuid->bytes + 8, &board, sizeof board);
 	return CUDA_SUCCESS;
 }
 
