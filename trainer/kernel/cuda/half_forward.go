@@ -34,7 +34,7 @@ func cutForward(o kernel.Op) forwardCut {
 	total := o.Groups * o.N * c.each()
 	for _, c.slice = range []int{4, 2, 1} {
 		c.slices = ceil(out, c.slice)
-		if c.slice > 1 && (c.slice >= 2*out || total*c.slices < multiprocessors*9/10 || !c.chooseWarps()) {
+		if c.slice > 1 && (c.passes(o) || c.slice >= 2*out || total*c.slices < multiprocessors*9/10 || !c.chooseWarps()) {
 			continue
 		}
 		if c.addShared(in); c.slice == 1 || c.shared <= blockShared {
@@ -42,7 +42,11 @@ func cutForward(o kernel.Op) forwardCut {
 		}
 	}
 	c.chooseWarps()
-	resident := max(min(smShared/(c.shared+1<<10), 4), 1)
+	resident := 3 // blocks of threads on a multiprocessor: what the kernels' registers leave room for, and shared memory does
+	if c.mt*c.nt > 2 || c.passes(o) {
+		resident = 2
+	}
+	resident = max(min(smShared/(c.shared+1<<10), resident), 1)
 	for c.share = 1; c.share < 16 && total*c.slices/(2*c.share) >= multiprocessors*resident; {
 		c.share *= 2
 	}
@@ -89,6 +93,17 @@ func (c *forwardCut) addShared(in int) {
 	c.shared = c.tile + c.weights + ceil(c.rows*c.columns, 16)*16*(32*c.slice+16) + 4*c.slice*(partPixels/32)*sumsOf + 4*c.slice*lanes + 8*in*lanes
 }
 
+// passes says whether a tile for all taps and channels is too much.
+func (c *forwardCut) passes(o kernel.Op) bool { return c.span < o.R || c.chunk < o.Padded(o.C)/lanes }
+
+// kernel is the one for it.
+func (c *forwardCut) kernel(o kernel.Op) string {
+	if c.passes(o) {
+		return "half_conv_forward_passes"
+	}
+	return fmt.Sprintf("half_conv_forward_%dx%d", c.mt, c.nt)
+}
+
 // covers says whether the tiles hold every pixel of the input, so that z comes about on the way.
 func (c *forwardCut) covers(o kernel.Op) bool { return c.span == o.R && o.R/2 >= o.Stride-1 }
 
@@ -132,7 +147,7 @@ func planHalfConvForward(k *prepared) {
 	if after != 0 {
 		partSums, cells, counters = k.groupSums(k.N*c.each(), k.Padded(k.K)/lanes, c.slices)
 	}
-	k.addBlocks(fmt.Sprintf("half_conv_forward_%dx%d", c.mt, c.nt), k.Groups*c.slices*c.shares, halfThreads, c.shared,
+	k.addBlocks(c.kernel(k.Op), k.Groups*c.slices*c.shares, halfThreads, c.shared,
 		x, mean, variance, gamma, beta, r, w, shift, z, y, outMean, outVariance, record, sums, partSums, cells, counters,
 		k.N, k.C, k.H, k.W, k.K, k.R, k.Stride, k.OutH(), k.OutW(), c.rows, c.columns, c.span, c.step, c.chunk, c.slice, c.share, c.tile, c.weights,
 		before, after, normStride, recordStride, sumsStride, float32(k.Epsilon))

@@ -58,11 +58,14 @@ DEVICE float2 half_affine(float mean, float variance, float gamma, float beta, f
 	return make_float2(scale, __fmaf_rn(-mean, scale, beta));
 }
 
-// half_norm is norm of 8 channels, rounded.
-DEVICE uint4 half_norm(uint4 x, const float2 (&affine)[8]) {
+// half_norm is norm of 8 channels, rounded; affine at a multiple of 16 bytes.
+DEVICE uint4 half_norm(uint4 x, const float2* affine) {
 	float v[8];
 	unpack(x, v);
-	for (int i = 0; i < 8; i++) v[i] = __fmaf_rn(v[i], affine[i].x, affine[i].y);
+	for (int i = 0; i < 8; i += 2) {
+		float4 of = *(const float4*)(affine + i);
+		v[i] = __fmaf_rn(v[i], of.x, of.y), v[i + 1] = __fmaf_rn(v[i + 1], of.z, of.w);
+	}
 	return pack(v);
 }
 

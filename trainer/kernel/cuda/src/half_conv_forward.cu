@@ -62,7 +62,8 @@ DEVICE void forward_group_out(const ForwardShape& s, const ForwardResult& out, i
 		out.sums[group * out.sums_stride + c] = of[0], out.sums[group * out.sums_stride + s.K + c] = of[CHANNELS];
 }
 
-template <int MT, int NT>
+// PASSES says that a tile for all taps and channels is too much: see half_forward.h.
+template <int MT, int NT, bool PASSES>
 DEVICE void half_conv_forward(const ForwardShape& s, const ForwardInput& given, const ForwardResult& out, const bf16* w, const float* mean, const float* variance, const float* gamma, const float* beta, float epsilon, int norm_stride, float* parts,
                               float* cells, int* counters, int N, int share, int memory_tile, int memory_weights) {
 	SHARED_DYNAMIC(char, memory);
@@ -76,32 +77,29 @@ DEVICE void half_conv_forward(const ForwardShape& s, const ForwardInput& given, 
 	ForwardInput in = given;
 	in.own = slice, in.owners = slices;
 
-	const int passes = ceil_div(s.R, s.span) * ceil_div(s.R, s.span), chunks = ceil_div(s.in_blocks(), s.chunk);
-	bool first = true;
+	const int passes = PASSES ? ceil_div(s.R, s.span) * ceil_div(s.R, s.span) : 1, chunks = PASSES ? ceil_div(s.in_blocks(), s.chunk) : 1;
 	for (int number = first_part; number < min(first_part + share, n); number++) {
 		ForwardPart part(s, group, N, number);
-		const int high = ceil_div(ceil_div(part.pixels(), 16), MT), warp = threadIdx.x / 32;
-		const int first_pixel = warp % high * MT * 16, first_n = warp / high * NT;
 		ForwardWarp<MT, NT> mine;
-		mine.stand(s, part, first_pixel, first_n, blocks, tile, weights);
 		for (int pass = 0; pass < chunks * passes; pass++) {
-			const int tap = pass % passes, first_in = pass / passes * s.chunk, count = min(s.chunk, s.in_blocks() - first_in);
-			if (pass > 0) BARRIER();  // the products of the pass before have been made
-			if (first || chunks * passes > 1) forward_weights(s, w, first_block, blocks, tap, first_in, count, weights);
-			forward_tile(s, in, part, tap / s.R, tap % s.R, first_in, count, affine, tile, [&] {
+			const int tap = pass % passes, first_in = PASSES ? pass / passes * s.chunk : 0, count = PASSES ? min(s.chunk, s.in_blocks() - first_in) : s.chunk;
+			const bool first = number == first_part && pass == 0;
+			if (PASSES && pass > 0) BARRIER();  // the products of the pass before have been made
+			forward_tile(s, in, part, PASSES ? tap / s.R : 0, PASSES ? tap % s.R : 0, first_in, count, affine, tile, [&] {
+				if (PASSES || first) forward_weights(s, w, first_block, blocks, tap, first_in, count, weights);
+				copy_async_commit();
 				if (!first) return;
 				for (int c = threadIdx.x; in.before && c < s.in_blocks() * CHANNELS; c += FORWARD_THREADS)
 					affine[c] = c < s.C ? half_affine(mean[group * norm_stride + c], variance[group * norm_stride + c], gamma[c], beta[c], epsilon) : make_float2(0.0f, 0.0f);
 				for (int i = threadIdx.x; out.after && i < blocks * CHANNELS; i += FORWARD_THREADS) shift[i] = first_block * CHANNELS + i < s.K ? out.shift[first_block * CHANNELS + i] : 0.0f;
 				if (in.before) BARRIER();
 			});
-			first = false;
-			copy_async_commit();
 			copy_async_wait<0>();
 			BARRIER();
-			if (first_n < blocks) mine.multiply_all(s, count, blocks);
+			if (pass == 0) mine.begin(s, part, blocks);
+			if (mine.first_block < blocks) mine.template multiply_all<PASSES>(s, count, blocks, tile, weights);
 		}
-		if (first_n < blocks) mine.leave(part, first_pixel, first_n, blocks, result);
+		mine.leave(part, blocks, result);
 		BARRIER();
 		forward_part_out(s, part, out, first_block, blocks, result, shift, runs);
 		if (!out.after) continue;
@@ -121,14 +119,16 @@ DEVICE void half_conv_forward(const ForwardShape& s, const ForwardInput& given, 
 	 float* sums, float* parts, float* cells, int* counters, int N, int C, int H, int W, int K, int R, int stride, int Ho, int Wo, int rows, int columns, int span, int step, int chunk, int slice, int share, int memory_tile, \
 	 int memory_weights, int before, int after, int norm_stride, int record_stride, int sums_stride, float epsilon)
 
-#define FORWARD(MT, NT)                                                                                                                                                                                              \
-	ForwardShape s = {C, H, W, K, R, stride, Ho, Wo, rows, columns, span, step, chunk, slice};                                                                                                                       \
-	ForwardInput in = {x, r, z, before, 0, 1};                                                                                                                                                                       \
-	ForwardResult out = {y, shift, out_mean, out_variance, record, sums, after, record_stride, sums_stride};                                                                                                         \
-	half_conv_forward<MT, NT>(s, in, out, w, mean, variance, gamma, beta, epsilon, norm_stride, parts, cells, counters, N, share, memory_tile, memory_weights)
+#define FORWARD(MT, NT, PASSES)                                                                                                                                                                                             \
+	ForwardShape s = {C, H, W, K, R, stride, Ho, Wo, rows, columns, span, step, chunk, slice};                                                                                                                          \
+	ForwardInput in = {x, r, z, before, 0, 1};                                                                                                                                                                          \
+	ForwardResult out = {y, shift, out_mean, out_variance, record, sums, after, record_stride, sums_stride};                                                                                                            \
+	half_conv_forward<MT, NT, PASSES>(s, in, out, w, mean, variance, gamma, beta, epsilon, norm_stride, parts, cells, counters, N, share, memory_tile, memory_weights)
 
-KERNEL_BOUNDS(half_conv_forward_1x1, FORWARD_THREADS, FORWARD_PARAMETERS) { FORWARD(1, 1); }
+KERNEL_RESIDENT(half_conv_forward_1x1, FORWARD_THREADS, 3, FORWARD_PARAMETERS) { FORWARD(1, 1, false); }
 
-KERNEL_BOUNDS(half_conv_forward_2x1, FORWARD_THREADS, FORWARD_PARAMETERS) { FORWARD(2, 1); }
+KERNEL_RESIDENT(half_conv_forward_2x1, FORWARD_THREADS, 3, FORWARD_PARAMETERS) { FORWARD(2, 1, false); }
 
-KERNEL_BOUNDS(half_conv_forward_2x2, FORWARD_THREADS, FORWARD_PARAMETERS) { FORWARD(2, 2); }
+KERNEL_RESIDENT(half_conv_forward_2x2, FORWARD_THREADS, 2, FORWARD_PARAMETERS) { FORWARD(2, 2, false); }
+
+KERNEL_RESIDENT(half_conv_forward_passes, FORWARD_THREADS, 2, FORWARD_PARAMETERS) { FORWARD(2, 1, true); }

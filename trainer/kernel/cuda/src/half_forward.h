@@ -12,6 +12,9 @@
 
 enum { FORWARD_THREADS = 256, FORWARD_BATCH = 4 };
 
+// In the place of a pixel: it is the block's own.
+enum { OWN = 1 << 30 };
+
 // What is done to the input.
 enum { FORWARD_ALONE = 0, FORWARD_NORM = 1, FORWARD_NORM_ADD = 2 };
 
@@ -78,55 +81,55 @@ struct ForwardPixels {
 	}
 };
 
-// forward_tile makes the tile of a part, for the taps from (r, s) on and `count` blocks of channels from `first` on. prepare() is called by every thread once, after its first loads have begun; affine [16 blocks of channels] is there behind it.
+// forward_tile makes the tile of a part, for the taps from (r, s) on and `count` blocks of channels from `first` on. The input is copied there, and what is to be done to it is done in place, by the thread that copied it. prepare() is called
+// by every thread when its copies have begun; affine [16 blocks of channels] is there behind it. The copies may still be under way at the end.
 template <typename F>
 DEVICE void forward_tile(const ForwardShape& s, const ForwardInput& in, const ForwardPart& part, int tap_row, int tap_column, int first, int count, const float2* affine, char* tile, F prepare) {
 	const int lanes = FORWARD_THREADS / 2 / count, lane = threadIdx.x / 2 % lanes, half = threadIdx.x % 2, block = min((int)threadIdx.x / 2 / lanes, count);
 	const int columns = s.tile_columns(), hop = s.stride / s.step, pixels = block < count ? ((part.height - 1) * s.step + s.span) * columns : 0;
 	const int top = part.y * s.stride + tap_row - s.R / 2, left = part.x * s.stride + tap_column - s.R / 2;
-	const int plane = ((part.image * s.in_blocks() + first + block) * s.H) * s.W;
-	const bool owner = in.before == FORWARD_NORM_ADD && (first + block) % in.owners == in.own;
+	const int image = (part.image * s.in_blocks() + first + block) * s.H * s.W * CHANNELS + half * 8;
 	char* to = tile + block * 32 + half * 16;
+	auto place = [&](const ForwardPixels& p) {  // of a pixel in an image's block of channels, or -1
+		int y = top + p.i * hop, x = left + p.j * hop;
+		return (unsigned)y < (unsigned)s.H && (unsigned)x < (unsigned)s.W ? y * s.W + x : -1;
+	};
 	ForwardPixels p(lane, lanes, columns);
+	for (int pixel = lane; pixel < pixels; pixel += lanes, p.next()) {
+		int at = place(p);
+		copy_async_or_zero(to + pixel * s.pitch(), in.x + (at >= 0 ? image + at * CHANNELS : 0), at >= 0);
+	}
+	copy_async_commit();
 	if (in.before == FORWARD_ALONE) {
-		for (int pixel = lane; pixel < pixels; pixel += lanes, p.next()) {
-			int y = top + p.i * hop, x = left + p.j * hop;
-			bool inside = y >= 0 && y < s.H && x >= 0 && x < s.W;
-			copy_async_or_zero(to + pixel * s.pitch(), in.x + (inside ? (plane + y * s.W + x) * CHANNELS + half * 8 : 0), inside);
-		}
 		prepare();
 		return;
 	}
-	float2 coefficients[8];
+	// The part's own pixels, whose z it writes.
+	const int own_top = part.y * s.stride - top, own_left = part.x * s.stride - left, own_height = part.height * s.stride, own_width = part.width * s.stride;
+	const bool add = in.before == FORWARD_NORM_ADD, owner = add && (first + block) % in.owners == in.own;
+	affine += (first + min(block, count - 1)) * CHANNELS + half * 8;
+	ForwardPixels q(lane, lanes, columns);
 	bool prepared = false;
 	for (int from = lane; from < pixels || !prepared; from += FORWARD_BATCH * lanes) {
-		uint4 value[FORWARD_BATCH], other[FORWARD_BATCH];
+		uint4 other[FORWARD_BATCH];
 		int at[FORWARD_BATCH];
-		bool mine[FORWARD_BATCH];
-		for (int u = 0; u < FORWARD_BATCH; u++, p.next()) {
-			int y = top + p.i * hop, x = left + p.j * hop;
-			bool inside = from + u * lanes < pixels && y >= 0 && y < s.H && x >= 0 && x < s.W;
-			at[u] = inside ? (plane + y * s.W + x) * CHANNELS + half * 8 : -1;
-			mine[u] = owner && y >= part.y * s.stride && y < (part.y + part.height) * s.stride && x >= part.x * s.stride && x < (part.x + part.width) * s.stride;
-			if (inside) value[u] = *(const uint4*)(in.x + at[u]);
-			if (inside && in.before == FORWARD_NORM_ADD) other[u] = *(const uint4*)(in.r + at[u]);
+		for (int u = 0; u < FORWARD_BATCH; u++, q.next()) {
+			at[u] = from + u * lanes < pixels ? place(q) : -1;
+			if (at[u] >= 0 && add) other[u] = *(const uint4*)(in.r + image + at[u] * CHANNELS);
+			if (at[u] >= 0 && owner && (unsigned)(q.i - own_top) < (unsigned)own_height && (unsigned)(q.j - own_left) < (unsigned)own_width) at[u] |= OWN;
 		}
 		if (!prepared) {
 			prepare();
-			for (int i = 0; i < 8; i++) coefficients[i] = affine[(first + min(block, count - 1)) * CHANNELS + half * 8 + i];
+			copy_async_wait<1>();
 			prepared = true;
 		}
 		for (int u = 0; u < FORWARD_BATCH; u++) {
-			int pixel = from + u * lanes;
-			if (pixel >= pixels) break;
-			uint4 v = make_uint4(0, 0, 0, 0);
-			if (at[u] >= 0) {
-				v = half_norm(value[u], coefficients);
-				if (in.before == FORWARD_NORM_ADD) v = half_add(v, other[u]);
-				v = half_relu(v);
-				if (mine[u]) *(uint4*)(in.z + at[u]) = v;
-			}
-			*(uint4*)(to + pixel * s.pitch()) = v;
+			if (at[u] < 0) continue;
+			uint4* here = (uint4*)(to + (from + u * lanes) * s.pitch());
+			uint4 v = half_norm(*here, affine);
+			if (add) v = half_add(v, other[u]);
+			*here = v = half_relu(v);
+			if (at[u] & OWN) *(uint4*)(in.z + image + (at[u] & ~OWN) * CHANNELS) = v;
 		}
 	}
 }
@@ -135,63 +138,66 @@ DEVICE void forward_tile(const ForwardShape& s, const ForwardInput& in, const Fo
 template <int MT, int NT>
 struct ForwardWarp {
 	float sums[MT][NT][2][4];
-	const char* a[MT];  // the row of the tile that this lane gives to load_matrices, for the first tap
-	const char* b[NT];  // and that of the weights
+	int a[MT];  // where the row of the tile lies that this lane gives to load_matrices, for the first tap
+	int b[NT];  // and that of the weights
 
-	__device__ ForwardWarp() {
+	int first_pixel, first_block;
+
+	// A pixel beyond the part, or a block of channels beyond the slice, is computed like the first and goes nowhere.
+	__device__ void begin(const ForwardShape& s, const ForwardPart& part, int blocks) {
+		const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, high = ceil_div(ceil_div(part.pixels(), 16), MT);
+		first_pixel = warp % high * MT * 16, first_block = warp / high * NT;
+		for (int m = 0; m < MT; m++) {
+			int pixel = first_pixel + m * 16 + lane % 16;
+			if (pixel >= part.pixels()) pixel = 0;
+			a[m] = (pixel / part.width * s.tile_columns() + pixel % part.width) * s.step * s.pitch() + lane / 16 * 16;
+		}
+		for (int n = 0; n < NT; n++) {
+			int block = first_block + n < blocks ? first_block + n : 0;
+			b[n] = (block * CHANNELS + lane % 8 + lane / 16 * 8) * s.pitch() + lane / 8 % 2 * 16;
+		}
 		for (int m = 0; m < MT; m++)
 			for (int n = 0; n < NT; n++)
 				for (int i = 0; i < 4; i++) sums[m][n][0][i] = sums[m][n][1][i] = 0.0f;
 	}
 
-	// A pixel beyond the part, or a block of channels beyond the slice, is computed like the first and goes nowhere.
-	__device__ void stand(const ForwardShape& s, const ForwardPart& part, int first_pixel, int first_block, int blocks, const char* tile, const char* weights) {
-		const int lane = threadIdx.x % 32;
-		for (int m = 0; m < MT; m++) {
-			int pixel = first_pixel + m * 16 + lane % 16;
-			if (pixel >= part.pixels()) pixel = 0;
-			a[m] = tile + (pixel / part.width * s.tile_columns() + pixel % part.width) * s.step * s.pitch() + lane / 16 * 16;
-		}
-		for (int n = 0; n < NT; n++) {
-			int block = first_block + n < blocks ? first_block + n : 0;
-			b[n] = weights + (block * CHANNELS + lane % 8 + lane / 16 * 8) * s.pitch() + lane / 8 % 2 * 16;
-		}
-	}
-
 	// multiply adds up the products of all taps of a tile. SPAN and COUNT are s.span and the blocks of channels of the chunk, if they are known.
 	template <int SPAN, int COUNT>
-	__device__ void multiply(const ForwardShape& s, int count, int blocks) {
+	__device__ void multiply(const ForwardShape& s, int count, int blocks, const char* tile, const char* weights) {
 		const int span = SPAN ? SPAN : s.span, n16 = COUNT ? COUNT : count, pitch = COUNT ? COUNT * 32 + 16 : s.pitch();
 		const int down = s.tile_columns() * pitch, tap = blocks * CHANNELS * pitch;
-		for (int r = 0; r < span; r++) {
+		int row = 0;
+		for (int r = 0; r < s.span; r++) {  // not unrolled: a row of the window is enough to overlap loads and products
 			for (int c = 0; c < span; c++) {
 				for (int k = 0; k < n16; k++) {
 					unsigned left[MT][4], right[NT][4];
-					for (int m = 0; m < MT; m++) load_matrices(left[m], a[m] + r * down + c * pitch + k * 32);
-					for (int n = 0; n < NT; n++) load_matrices(right[n], b[n] + (r * span + c) * tap + k * 32);
+					for (int m = 0; m < MT; m++) load_matrices(left[m], tile + a[m] + (r * down + c * pitch + k * 32));
+					for (int n = 0; n < NT; n++) load_matrices(right[n], weights + b[n] + (row + k * 32));
 					for (int m = 0; m < MT; m++)
 						for (int n = 0; n < NT; n++) {
 							mma_bf16(sums[m][n][0], left[m], {right[n][0], right[n][1]});
 							mma_bf16(sums[m][n][1], left[m], {right[n][2], right[n][3]});
 						}
 				}
+				row += tap;
 			}
 		}
 	}
 
-	__device__ void multiply_all(const ForwardShape& s, int count, int blocks) {
-		if (s.span == 3 && count == s.chunk && count == 1)
-			multiply<3, 1>(s, count, blocks);
-		else if (s.span == 3 && count == s.chunk && count == 2)
-			multiply<3, 2>(s, count, blocks);
-		else if (s.span == 3 && count == s.chunk && count == 4)
-			multiply<3, 4>(s, count, blocks);
+	template <bool ANY>
+	__device__ void multiply_all(const ForwardShape& s, int count, int blocks, const char* tile, const char* weights) {
+		if (!ANY && s.span == 3 && count == 1)
+			multiply<3, 1>(s, count, blocks, tile, weights);
+		else if (!ANY && s.span == 3 && count == 2)
+			multiply<3, 2>(s, count, blocks, tile, weights);
+		else if (!ANY && s.span == 3 && count == 4)
+			multiply<3, 4>(s, count, blocks, tile, weights);
 		else
-			multiply<0, 0>(s, count, blocks);
+			multiply<0, 0>(s, count, blocks, tile, weights);
 	}
 
 	// leave rounds the sums and puts them into shared memory, [pixels up to a multiple of 16][16 blocks + 8].
-	__device__ void leave(const ForwardPart& part, int first_pixel, int first_block, int blocks, char* result) const {
+	__device__ void leave(const ForwardPart& part, int blocks, char* result) const {
 		const int lane = threadIdx.x % 32, pitch = blocks * 32 + 16;
 		for (int m = 0; m < MT; m++)
 			for (int n = 0; n < NT; n++)
