@@ -10,7 +10,8 @@ import (
 
 // halfPlans lay out the launches of ops of half precision.
 var halfPlans = map[kernel.Kind]func(*prepared){
-	kernel.Gather: planHalfGather,
+	kernel.Gather:         planHalfGather,
+	kernel.ConvWeightGrad: planHalfConvWeightGrad,
 }
 
 func planHalfGather(k *prepared) { k.add("half_gather", k.K, k.arg(0), k.arg(1), k.arg(2), k.K) }
