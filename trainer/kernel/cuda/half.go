@@ -10,11 +10,24 @@ import (
 
 // halfPlans lay out the launches of ops of half precision.
 var halfPlans = map[kernel.Kind]func(*prepared){
-	kernel.Gather:         planHalfGather,
-	kernel.ConvWeightGrad: planHalfConvWeightGrad,
+	kernel.View:            planHalfView,
+	kernel.ConvForward:     planHalfConvForward,
+	kernel.NormStats:       planHalfNormStats,
+	kernel.NormSums:        planHalfNormSums,
+	kernel.NormForward:     planHalfNormForward,
+	kernel.ReLU:            planHalfReLU,
+	kernel.ReLUGrad:        planHalfReLUGrad,
+	kernel.Add:             planHalfAdd,
+	kernel.ShortcutForward: planHalfShortcutForward,
+	kernel.ShortcutGrad:    planHalfShortcutGrad,
+	kernel.PoolForward:     planHalfPoolForward,
+	kernel.PoolGrad:        planHalfPoolGrad,
+	kernel.Flatten:         planHalfFlatten,
+	kernel.Unflatten:       planHalfUnflatten,
+	kernel.Zero:            planHalfZero,
+	kernel.Gather:          planHalfGather,
+	kernel.ConvWeightGrad:  planHalfConvWeightGrad,
 }
-
-func planHalfGather(k *prepared) { k.add("half_gather", k.K, k.arg(0), k.arg(1), k.arg(2), k.K) }
 
 // bfloat16 is the nearest number, ties to even; NaN is 0x7fff, as the device makes it.
 func bfloat16(v float32) uint16 {

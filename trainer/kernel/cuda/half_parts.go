@@ -4,13 +4,13 @@ package cuda
 
 // What src/half.h says of sums over the pixels of a group, for the host.
 const (
-	partPixels  = 256              // of a part at most
-	partColumns = 64               // of a part at most
-	cellParts   = 256              // neighbouring parts that one block adds up
-	sumsOf      = 2 * lanes        // numbers that the sums of a block of channels are
-	processors  = 132              // an H200's: on any other GPU the work is cut in the same way
-	warpsOf     = halfThreads / 32 // of a block
-	halfThreads = 256
+	partPixels      = 256              // of a part at most
+	partColumns     = 64               // of a part at most
+	cellParts       = 256              // neighbouring parts that one block adds up
+	sumsOf          = 2 * lanes        // numbers that the sums of a block of channels are
+	multiprocessors = 132              // an H200's: on any other GPU the work is cut in the same way
+	warpsOf         = halfThreads / 32 // of a block
+	halfThreads     = 256
 )
 
 // parts are how the plane of an image is cut for sums: `high` times `wide` rectangles of `rows` by `columns` pixels, the last ones perhaps smaller.

@@ -16,7 +16,7 @@ const (
 	weightHead   = 32 * 16                  // bytes in front of the tiles
 	weightTiles  = 72 << 10                 // bytes that tiles should fit into: two blocks of a processor
 	weightPixels = 512                      // of a part at least: each of a block's 8 warps does 64 of them
-	weightBlocks = 4 * 132                  // of a group at most, or so: more parts take longer to add up than they save
+	weightBlocks = 4 * multiprocessors      // of a group at most, or so: more parts take longer to add up than they save
 	fanParts     = 8
 	pixelBytes   = 2 * lanes
 	mostShared   = 227 << 10 // bytes of a block, on an H200

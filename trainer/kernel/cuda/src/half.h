@@ -46,12 +46,33 @@ DEVICE unsigned half_add(unsigned a, unsigned b) { return pack_bf16(low_bf16(a) 
 DEVICE uint4 half_relu(uint4 v) { return make_uint4(half_relu(v.x), half_relu(v.y), half_relu(v.z), half_relu(v.w)); }
 DEVICE uint4 half_add(uint4 a, uint4 b) { return make_uint4(half_add(a.x, b.x), half_add(a.y, b.y), half_add(a.z, b.z), half_add(a.w, b.w)); }
 
+// half_passed: a where v > 0, else 0.
+DEVICE unsigned half_passed(unsigned v, unsigned a) { return (low_bf16(v) > 0.0f ? a & 0xffffu : 0u) | (high_bf16(v) > 0.0f ? a & 0xffff0000u : 0u); }
+DEVICE uint4 half_passed(uint4 v, uint4 a) { return make_uint4(half_passed(v.x, a.x), half_passed(v.y, a.y), half_passed(v.z, a.z), half_passed(v.w, a.w)); }
+
 // half_rstd is 1/sqrt(variance + epsilon), half_affine the scale and bias of norm.
 DEVICE float half_rstd(float variance, float epsilon) { return __fdiv_rn(1.0f, __fsqrt_rn(variance + epsilon)); }
 
 DEVICE float2 half_affine(float mean, float variance, float gamma, float beta, float epsilon) {
 	float scale = gamma * half_rstd(variance, epsilon);
 	return make_float2(scale, __fmaf_rn(-mean, scale, beta));
+}
+
+// half_norm is norm of 8 channels, rounded.
+DEVICE uint4 half_norm(uint4 x, const float2 (&affine)[8]) {
+	float v[8];
+	unpack(x, v);
+	for (int i = 0; i < 8; i++) v[i] = __fmaf_rn(v[i], affine[i].x, affine[i].y);
+	return pack(v);
+}
+
+// half_statistics ends the statistics of a channel: mean = shift + d, d = sum/count, and variance = squares/count - d^2, or 0 if that is less; the record is [2][C].
+DEVICE void half_statistics(float sum, float squares, float shift, int count, float* mean, float* variance, float* record, int C) {
+	float n = (float)count, d = __fdiv_rn(sum, n), v = __fmaf_rn(-d, d, __fdiv_rn(squares, n));
+	if (v < 0.0f) v = 0.0f;
+	*mean = record[0] = shift + d;
+	*variance = v;
+	record[C] = v * __fdiv_rn(n, n - 1.0f);
 }
 
 // The sum of 8 in the fixed tree.
