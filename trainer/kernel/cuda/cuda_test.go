@@ -81,7 +81,7 @@ func sources(t *testing.T) (names []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, match := range regexp.MustCompile(`(?m)^KERNEL(?:_BOUNDS)?\((\w+),`).FindAllSubmatch(text, -1) {
+		for _, match := range regexp.MustCompile(`(?m)^KERNEL(?:_BOUNDS|_RESIDENT)?\((\w+),`).FindAllSubmatch(text, -1) {
 			names = append(names, string(match[1]))
 		}
 	}

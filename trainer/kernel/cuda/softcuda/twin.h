@@ -84,6 +84,7 @@ template <typename T> T exchange(uint32_t mask, T value, Lane how, int by, int w
 	static const ::softcuda::Registration name##_registration{                                                             \
 	    ::softcuda::Parameters<decltype(&name)>::kernel<&name>(#name, threads)};                                           \
 	static void name parameters
+#define KERNEL_RESIDENT(name, threads, blocks, parameters) KERNEL_BOUNDS(name, threads, parameters)
 #define SHARED(type, name, n)                                                                                               \
 	static ::softcuda::Shared name##_array{#name, sizeof(type) * (n), nullptr, 0, 0};                                          \
 	if (name##_array.block != ::softcuda::block_serial) ::softcuda::enter_shared(&name##_array);                            \

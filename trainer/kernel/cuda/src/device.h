@@ -3,6 +3,7 @@
 //
 //   KERNEL(name, (const float *x, float *y, int n)) { ... }    parameters: device pointers, ints, floats; no structs
 //   KERNEL_BOUNDS(name, threads, (...)) { ... }                at most so many threads a block, for the register allocator
+//   KERNEL_RESIDENT(name, threads, blocks, (...))              and so many blocks side by side on a multiprocessor
 //   SHARED(float, tile, 256);                                  a block's array at a multiple of 16 bytes, uninitialised; 48 KiB a kernel in all
 //   SHARED_DYNAMIC(float, tiles);                              the one array whose bytes the launch gives, at a multiple of 128
 //   DEVICE float square(float x) { ... }                       a function that kernels call
@@ -22,6 +23,7 @@
 
 #define KERNEL(name, parameters) extern "C" __global__ void name parameters
 #define KERNEL_BOUNDS(name, threads, parameters) extern "C" __global__ void __launch_bounds__(threads) name parameters
+#define KERNEL_RESIDENT(name, threads, blocks, parameters) extern "C" __global__ void __launch_bounds__(threads, blocks) name parameters
 #define SHARED(type, name, n) __shared__ __align__(16) type name[n]
 #define SHARED_DYNAMIC(type, name)                                         \
 	extern __shared__ __align__(128) unsigned char dynamic_shared_bytes[]; \

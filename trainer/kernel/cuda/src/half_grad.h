@@ -39,37 +39,39 @@ struct Source {
 // Coefficients of a block of channels, [3][16].
 enum { COEFFICIENTS = 3 * CHANNELS };
 
-DEVICE void eight(const float* from, float (&to)[8]) {
-	float4 a = ((const float4*)from)[0], b = ((const float4*)from)[1];
-	to[0] = a.x, to[1] = a.y, to[2] = a.z, to[3] = a.w, to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
-}
-
-// transformed is eight channels as they are read; coefficients are those of the first of the eight.
-DEVICE uint4 transformed(uint4 value, uint4 norm, int how, const float* coefficients) {
-	float v[8], scale[8], second[8], third[8], x[8];
+// transformed is four channels as they are read, then eight; coefficients are those of the first of them.
+DEVICE uint2 transformed(uint2 value, uint2 norm, int how, const float* coefficients) {
+	float v[4], x[4];
 	unpack(value, v);
-	eight(coefficients, scale);
-	eight(coefficients + CHANNELS, second);
-	if (how == READ_NORM_RELU) {
-		for (int i = 0; i < 8; i++) v[i] = __fmaf_rn(v[i], scale[i], second[i]);
-		return half_relu(pack(v));
-	}
+	float4 scale = *(const float4*)coefficients;
 	if (how == READ_NORM_EVAL_GRAD) {
-		for (int i = 0; i < 8; i++) v[i] *= scale[i];
+		v[0] *= scale.x, v[1] *= scale.y, v[2] *= scale.z, v[3] *= scale.w;
 		return pack(v);
 	}
-	eight(coefficients + 2 * CHANNELS, third);
-	unpack(norm, x);
-	for (int i = 0; i < 8; i++) v[i] = __fmaf_rn(v[i], scale[i], __fmaf_rn(x[i], second[i], third[i]));
-	return pack(v);
+	float4 second = *(const float4*)(coefficients + CHANNELS);
+	if (how == READ_NORM_GRAD) {
+		float4 third = *(const float4*)(coefficients + 2 * CHANNELS);
+		unpack(norm, x);
+		second = make_float4(__fmaf_rn(x[0], second.x, third.x), __fmaf_rn(x[1], second.y, third.y), __fmaf_rn(x[2], second.z, third.z), __fmaf_rn(x[3], second.w, third.w));
+	}
+	v[0] = __fmaf_rn(v[0], scale.x, second.x), v[1] = __fmaf_rn(v[1], scale.y, second.y), v[2] = __fmaf_rn(v[2], scale.z, second.z), v[3] = __fmaf_rn(v[3], scale.w, second.w);
+	uint2 u = pack(v);
+	return how == READ_NORM_RELU ? make_uint2(half_relu(u.x), half_relu(u.y)) : u;
 }
 
-// Which vectors of an activation make a tile: from `from` on, `planes` planes `apart` apart, each of `runs` runs of `length` vectors, `pitch` apart. Plane i has the coefficients [i * step].
+DEVICE uint4 transformed(uint4 value, uint4 norm, int how, const float* coefficients) {
+	uint2 low = transformed(make_uint2(value.x, value.y), make_uint2(norm.x, norm.y), how, coefficients);
+	uint2 high = transformed(make_uint2(value.z, value.w), make_uint2(norm.z, norm.w), how, coefficients + 4);
+	return make_uint4(low.x, low.y, high.x, high.y);
+}
+
+// Which vectors of an activation make a tile: from `from` on, `planes` planes `apart` apart, each of `runs` runs of `length` vectors, `pitch` apart. Plane i has the coefficients [i * step]
+// and lies `lie` vectors behind the one before in the tile.
 struct Extent {
-	int from, planes, apart, runs, pitch, length, step;
+	int from, planes, apart, runs, pitch, length, step, lie;
 };
 
-// load_tile brings them into the tile, one behind the other. They are there behind copy_async_wait<0>() and a barrier.
+// load_tile brings them into the tile. They are there behind copy_async_wait<0>() and a barrier.
 DEVICE void load_tile(uint4* tile, const Source& source, const Extent& e, const float* coefficients) {
 	const uint4 *values = (const uint4*)source.values + e.from, *norm = (const uint4*)source.norm + e.from;
 	int each = e.runs * e.length, n = e.planes * each, threads = blockDim.x;
@@ -78,28 +80,30 @@ DEVICE void load_tile(uint4* tile, const Source& source, const Extent& e, const 
 	if (source.how == READ_ALONE) {
 		for (int v = threadIdx.x; v < n; v += threads) {
 			int i = plane.quotient(v), rest = v - i * each, r = run.quotient(rest);
-			copy_async(tile + tile_vector(v >> 1, v & 1), values + i * e.apart + r * (e.pitch - e.length) + rest);
+			copy_async(tile + tile_vector((v + i * (e.lie - each)) >> 1, v & 1), values + i * e.apart + r * (e.pitch - e.length) + rest);
 		}
 		copy_async_commit();
 		return;
 	}
-	for (int begin = threadIdx.x; begin < n; begin += 4 * threads) {
-		uint4 value[4], other[4];
-		for (int j = 0; j < 4; j++) {
+	for (int begin = threadIdx.x; begin < n; begin += 2 * threads) {
+		uint4 value[2], other[2];
+		for (int j = 0; j < 2; j++) {
 			int v = min(begin + j * threads, n - 1), i = plane.quotient(v), rest = v - i * each, r = run.quotient(rest), at = i * e.apart + r * (e.pitch - e.length) + rest;
 			value[j] = values[at];
 			if (source.how == READ_NORM_GRAD) other[j] = norm[at];
 		}
-		for (int j = 0; j < 4; j++) {
+		for (int j = 0; j < 2; j++) {
 			int v = begin + j * threads;
-			if (v < n) tile[tile_vector(v >> 1, v & 1)] = transformed(value[j], other[j], source.how, coefficients + plane.quotient(v) * e.step + (v & 1) * 8);
+			if (v >= n) continue;
+			int i = plane.quotient(v);
+			tile[tile_vector((v + i * (e.lie - each)) >> 1, v & 1)] = transformed(value[j], other[j], source.how, coefficients + i * e.step + (v & 1) * 8);
 		}
 	}
 }
 
-// extent_of is that of `rows` by `columns` pixels from (top, left) on of `planes` planes of H by W pixels, the first of which has so many pixels before it.
+// extent_of is that of `rows` by `columns` pixels from (top, left) on of `planes` planes of H by W pixels, the first of which has so many pixels before it. They lie one behind the other.
 DEVICE Extent extent_of(int before, int planes, int apart, int top, int left, int rows, int columns, int W, int step) {
-	int from = 2 * (before + top * W + left);
-	if (columns == W) return {from, planes, 2 * apart, 1, 0, 2 * rows * W, step};
-	return {from, planes, 2 * apart, rows, 2 * W, 2 * columns, step};
+	int from = 2 * (before + top * W + left), each = 2 * rows * columns;
+	if (columns == W) return {from, planes, 2 * apart, 1, 0, each, step, each};
+	return {from, planes, 2 * apart, rows, 2 * W, 2 * columns, step, each};
 }

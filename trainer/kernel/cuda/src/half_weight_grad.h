@@ -44,15 +44,15 @@ DEVICE void clear(Unit& u) {
 		for (int i = 0; i < 8; i++) u.sum[t][i / 4][i % 4] = 0.0f;
 }
 
-// add_products adds steps first, first + every, ... of 16 pixels to the taps from `tap` on. zero is a vector of zeros.
-DEVICE void add_products(Unit& u, const uint4* dy, const uint4* x, const uint4* zero, const Conv& c, const Window& w, int tap, int first, int every) {
+// add_products adds steps first, first + every, ... of 16 pixels to the taps from `tap` on. dy and x are where the tiles lie in shared memory, whose first vector is zeros.
+DEVICE void add_products(Unit& u, const uint4* shared, int dy, int x, const Conv& c, const Window& w, int tap, int first, int every) {
 	int lane = threadIdx.x % 32, pixels = w.rows * w.columns, all = w.images * pixels, taps = min((int)UNIT_TAPS, c.R * c.R - tap), half = lane / 16;
 	int tap_r = tap / c.R, tap_s = tap - tap_r * c.R;
 	Divisor image(pixels), row(w.columns);
 	for (int p = 16 * first; p < all; p += 16 * every) {
 		unsigned a[4];
 		int of = p + lane % 8 + half * 8;
-		load_matrices_transposed(a, of < all ? dy + tile_vector(of, lane / 8 % 2) : zero);
+		load_matrices_transposed(a, shared + (of < all ? dy + tile_vector(of, lane / 8 % 2) : 0));
 		of = p + lane % 16;
 		int i = image.quotient(of), rest = of - i * pixels, oy = row.quotient(rest), ox = rest - oy * w.columns;
 		int top = (w.top + oy) * c.stride - c.R / 2, left = (w.left + ox) * c.stride - c.R / 2;
@@ -63,7 +63,7 @@ DEVICE void add_products(Unit& u, const uint4* dy, const uint4* x, const uint4* 
 			if (t < taps) {
 				bool inside = (unsigned)(top + r) < (unsigned)c.H && (unsigned)(left + s) < (unsigned)c.W;
 				unsigned b[4];
-				load_matrices_transposed(b, inside ? x + tile_vector(corner + r * w.x_columns + s, half) : zero);
+				load_matrices_transposed(b, shared + (inside ? x + tile_vector(corner + r * w.x_columns + s, half) : 0));
 				unsigned low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
 				mma_bf16(u.sum[t][0], a, low);
 				mma_bf16(u.sum[t][1], a, high);
@@ -135,7 +135,7 @@ DEVICE void weight_grad(int block, const Conv& c, const Input& in, const Gradien
 	int unit = block % units, part = block / units % parts, group = block / units / parts;
 	int tap = unit % chunks * UNIT_TAPS, c_block = unit / chunks % c_blocks, k_block = unit / chunks / c_blocks;
 	float* coefficients = (float*)(shared + 1);
-	uint4 *gradients = shared + WEIGHT_GRAD_HEAD, *inputs = gradients + rounded_up(2 * to.tile_images * to.rows * to.columns);
+	int gradients = WEIGHT_GRAD_HEAD, inputs = gradients + rounded_up(2 * to.tile_images * to.rows * to.columns);
 	if (threadIdx.x == 0) shared[0] = make_uint4(0, 0, 0, 0);
 	put_gradient(coefficients, g, group, k_block, 1, c.K, epsilon);
 	put_input(coefficients + COEFFICIENTS, in, group, c_block, 1, c.C, epsilon);
@@ -147,9 +147,9 @@ DEVICE void weight_grad(int block, const Conv& c, const Input& in, const Gradien
 				Window w = window_of(c, min(to.tile_images, end - first), top, left, to.rows, to.columns);
 				int image = group * c.N + first;
 				BARRIER();
-				load_window(gradients, inputs, g, in, c, w, image, image, k_block, c_block, 1, 1, coefficients, coefficients + COEFFICIENTS);
+				load_window(shared + gradients, shared + inputs, g, in, c, w, image, image, k_block, c_block, 1, 1, coefficients, coefficients + COEFFICIENTS);
 				BARRIER();
-				add_products(u, gradients, inputs, shared, c, w, tap, threadIdx.x / 32, GRAD_WARPS);
+				add_products(u, shared, gradients, inputs, c, w, tap, threadIdx.x / 32, GRAD_WARPS);
 			}
 		}
 	}
