@@ -1,0 +1,25 @@
+#include "half_data_grad_out.h"
+#include "half_weight_grad.h"
+
+#define RESULT_PARAMETERS                                                                                                                                                                                           \
+	bf16 *g, int after, const bf16 *r, const bf16 *z, const bf16 *xn, const float *mean, const float *variance, const float *gamma, const float *beta, float *dgamma, float *dbeta, float *q, float *parts, float *cells, \
+	    int *counters, int statistics_stride, int sums_stride, int repeat
+#define RESULT                                                                                                                                                                                        \
+	{                                                                                                                                                                                                 \
+		g, after, r, z, xn, {mean, variance, dgamma, dbeta, q, parts, cells, counters, statistics_stride, sums_stride, epsilon}, gamma, beta, repeat \
+	}
+
+KERNEL_RESIDENT(half_conv_weight_grad, GRAD_THREADS, 2, (INPUT_PARAMETERS, GRADIENT_PARAMETERS, WEIGHT_GRAD_PARAMETERS, CONV_PARAMETERS, float epsilon)) {
+	weight_grad(blockIdx.x, CONV, INPUT, GRADIENT, WEIGHT_GRAD, epsilon);
+}
+
+KERNEL_RESIDENT(half_conv_data_grad, DATA_THREADS, 2, (GRADIENT_PARAMETERS, const bf16* w, RESULT_PARAMETERS, DATA_CUT_PARAMETERS, CONV_PARAMETERS, float epsilon)) {
+	data_grad(blockIdx.x, CONV, GRADIENT, w, DATA_CUT, RESULT, epsilon);
+}
+
+KERNEL_RESIDENT(half_conv_grads, GRAD_THREADS, 2, (int weight_blocks, INPUT_PARAMETERS, GRADIENT_PARAMETERS, WEIGHT_GRAD_PARAMETERS, const bf16* w, RESULT_PARAMETERS, DATA_CUT_PARAMETERS, CONV_PARAMETERS, float epsilon)) {
+	if ((int)blockIdx.x < weight_blocks)
+		weight_grad(blockIdx.x, CONV, INPUT, GRADIENT, WEIGHT_GRAD, epsilon);
+	else
+		data_grad(blockIdx.x - weight_blocks, CONV, GRADIENT, w, DATA_CUT, RESULT, epsilon);
+}

@@ -1,0 +1,143 @@
+// The gradient of a convolution's input in half precision, by a block of 8 warps: the tile of dy, the weights, the products (half_data_grad_out.h has what becomes of them).
+//
+//   dx[pixel][c] = sum over the taps (r, s) and k of dy[pixel at the tap][k] w[k][c][r][s]
+//
+// is a product of matrices over (chunk of output channels, tap, block of 16 of the chunk's channels), in this order: a function of the shape alone. A part (half.h) of dx lies behind at most (rows + R - 1) rows of dy, which the block
+// keeps as a tile, [16 chunk][pixels][16]; what a tap meets outside of it, or between two rows of a stride, is a vector of zeros. Weights are [taps][16 chunk][16 slice + 8], loaded transposed; a row's 16 bytes more make 8 rows lie
+// in 8 groups of banks.
+#pragma once
+
+#include "half_grad_sources.h"
+
+enum { DATA_WARPS = 8, DATA_THREADS = 32 * DATA_WARPS };
+
+// How the work is cut (cutDataGrad in half_data_grad.go), and where things lie in shared memory, in vectors of 16 bytes. A warp does MT times 16 pixels and NT times 16 channels.
+struct DataCut {
+	int rows, columns;              // of a part
+	int chunk, taps;                // blocks of output channels and taps whose products are made in one go
+	int slice, share, mt, nt;       // blocks of input channels and parts of a block of threads
+	int weights, tile, runs;        // the coefficients of dy, then of what is behind, lie in front of the weights
+};
+
+#define DATA_CUT_PARAMETERS int rows, int columns, int chunk, int taps, int slice, int share, int mt, int nt, int weights_at, int tile_at, int runs_at
+#define DATA_CUT {rows, columns, chunk, taps, slice, share, mt, nt, weights_at, tile_at, runs_at}
+
+// A part of dx, and the rows and columns of dy that it meets.
+struct DataPart {
+	int image, y, x, height, width, top, left, high, wide;
+
+	__device__ DataPart(const Conv& c, const DataCut& cut, int group, int part) {
+		int across = ceil_div(c.W, cut.columns), each = across * ceil_div(c.H, cut.rows), of = part % each;
+		image = group * c.N + part / each;
+		y = of / across * cut.rows, x = of % across * cut.columns;
+		height = min(cut.rows, c.H - y), width = min(cut.columns, c.W - x);
+		top = first(y, c), left = first(x, c);
+		high = max(0, min(c.Ho, (y + height - 1 + c.R / 2) / c.stride + 1) - top);
+		wide = max(0, min(c.Wo, (x + width - 1 + c.R / 2) / c.stride + 1) - left);
+	}
+
+	static __device__ int first(int at, const Conv& c) { return at <= c.R / 2 ? 0 : ceil_div(at - c.R / 2, c.stride); }
+
+	__device__ int pixels() const { return height * width; }
+
+	// plane is the vectors from a block of channels of the tile to the next: so many that each begins like the first.
+	__device__ int plane() const { return ceil_div(2 * high * wide, 16) * 16; }
+};
+
+// load_weights begins to copy the weights of so many taps and blocks of output channels from w [R R][Kp][Cp].
+DEVICE void load_weights(uint4* to, const bf16* w, const Conv& c, int tap, int taps, int k_block, int ks, int c_block, int cs, int pitch) {
+	int Kp = channel_blocks(c.K) * CHANNELS, Cp = channel_blocks(c.C) * CHANNELS, row = 2 * cs, each = ks * CHANNELS, n = taps * each * row;
+	const bf16* from = w + (tap * Kp + k_block * CHANNELS) * Cp + c_block * CHANNELS;
+	Divisor rows(row), tap_rows(each);
+	for (int v = threadIdx.x; v < n; v += blockDim.x) {
+		int i = rows.quotient(v), column = v - i * row, t = tap_rows.quotient(i), k = i - t * each;
+		copy_async(to + i * pitch + column, from + (t * Kp + k) * Cp + column * 8);
+	}
+	copy_async_commit();
+}
+
+// A warp's products: [16 pixels][16 channels][8 channels][the d of mma_bf16].
+struct DataSums {
+	float of[2][2][2][4];
+
+	__device__ DataSums() {
+		for (int i = 0; i < 4; i++)
+			for (int j = 0; j < 8; j++) of[i / 2][i % 2][j / 4][j % 4] = 0.0f;
+	}
+};
+
+// meets is the row (or column) of dy that a tap meets, or -1.
+DEVICE int meets(int at, int stride, int n) {
+	if (at < 0) return -1;
+	int i = stride == 1 ? at : stride == 2 ? at >> 1 : at / stride;
+	return i < n && i * stride == at ? i : -1;
+}
+
+// add_data_products adds taps [tap, tap + taps) and `count` blocks of output channels to the pixels from `pixel` and the channels from block n of the slice on. RADIUS is R, where it is known and all taps are there.
+template <int MT, int NT, int RADIUS>
+DEVICE void add_data_products(DataSums& sums, const uint4* shared, const Conv& c, const DataCut& cut, const DataPart& p, int tap, int taps, int count, int pixel, int n) {
+	const int lane = threadIdx.x % 32, R = RADIUS ? RADIUS : c.R, pitch = 2 * cut.slice + 1, plane = p.plane();
+	Divisor across(p.width);
+	int y[MT], x[MT];
+	for (int m = 0; m < MT; m++) {
+		int i = pixel + m * 16 + lane % 16, row = across.quotient(i);
+		y[m] = i < p.pixels() ? p.y + row + R / 2 : -1;
+		x[m] = p.x + i - row * p.width + R / 2;
+	}
+	const uint4* weights = shared + cut.weights + lane % 16 * pitch + 2 * n + lane / 16;
+	int r = RADIUS ? 0 : tap / R, s = RADIUS ? 0 : tap % R;
+	for (int t = 0; t < (RADIUS ? RADIUS * RADIUS : taps); t++) {
+		int at[MT], step[MT];
+		for (int m = 0; m < MT; m++) {
+			int oy = meets(y[m] - r, c.stride, c.Ho), ox = meets(x[m] - s, c.stride, c.Wo);
+			bool outside = oy < 0 || ox < 0;
+			at[m] = outside ? 0 : cut.tile + tile_vector((oy - p.top) * p.wide + ox - p.left, lane / 16);
+			step[m] = outside ? 0 : plane;
+		}
+		for (int k = 0; k < count; k++) {
+			unsigned a[MT][4], b[NT][4];
+			for (int m = 0; m < MT; m++) load_matrices(a[m], shared + at[m] + k * step[m]);
+			for (int i = 0; i < NT; i++) load_matrices_transposed(b[i], weights + (t * count + k) * CHANNELS * pitch + 2 * i);
+			for (int m = 0; m < MT; m++) {
+				for (int i = 0; i < NT; i++) {
+					mma_bf16(sums.of[m][i][0], a[m], {b[i][0], b[i][1]});
+					mma_bf16(sums.of[m][i][1], a[m], {b[i][2], b[i][3]});
+				}
+			}
+		}
+		if (++s == R) s = 0, r++;
+	}
+}
+
+template <int MT, int NT>
+DEVICE void add_data_products(DataSums& sums, const uint4* shared, const Conv& c, const DataCut& cut, const DataPart& p, int tap, int taps, int count, int pixel, int n) {
+	if (c.R == 3 && taps == 9)
+		add_data_products<MT, NT, 3>(sums, shared, c, cut, p, tap, taps, count, pixel, n);
+	else
+		add_data_products<MT, NT, 0>(sums, shared, c, cut, p, tap, taps, count, pixel, n);
+}
+
+// bare says whether a row (or column) of dx meets none of dy, between two rows of a stride that is wider than the window.
+DEVICE bool bare(int at, const Conv& c, int n) {
+	int last = (at + c.R / 2) / c.stride;
+	return last >= n || last * c.stride < at - c.R / 2;
+}
+
+// leave rounds a warp's sums and puts them into the tile, which then is of dx: [blocks][pixels][16]. A pixel that meets nothing is 0, whatever the weights.
+DEVICE void leave(const DataSums& sums, uint4* tile, const Conv& c, const DataPart& p, int pixel, int n, int blocks, int mt, int nt) {
+	const int lane = threadIdx.x % 32;
+	for (int m = 0; m < 2; m++) {
+		for (int i = 0; i < 2; i++) {
+			if (m >= mt || i >= nt || n + i >= blocks) continue;
+			for (int h = 0; h < 2; h++) {
+				for (int q = 0; q < 2; q++) {
+					int of = pixel + m * 16 + lane / 4 + 8 * q;
+					if (of >= p.pixels()) continue;
+					unsigned* to = (unsigned*)(tile + (n + i) * 2 * p.pixels() + tile_vector(of, h)) + lane % 4;
+					*to = pack_bf16(sums.of[m][i][h][2 * q], sums.of[m][i][h][2 * q + 1]);
+					if (c.stride > c.R && (bare(p.y + of / p.width, c, c.Ho) || bare(p.x + of % p.width, c, c.Wo))) *to = 0;
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,123 @@
+// What becomes of the gradient of a convolution's input on its way out of shared memory: a ReLU's mask, an addition, the sums of a batch normalisation's gradients.
+#pragma once
+
+#include "half_data_grad.h"
+#include "half_norm_grad.h"
+
+// kernel.Fusion.
+enum { AFTER_ALONE = 0, AFTER_RELU_SUMS = 7, AFTER_ADD_SUMS = 8, AFTER_RELU_SQUARES = 9, AFTER_ADD_SQUARES = 10 };
+
+struct DataResult {
+	bf16* g;
+	int after;
+	const bf16 *r, *z, *xn; // z and xn have an image for every `repeat` images of g
+	NormParts norm;         // mean, variance and what is made of the sums; mean and variance of groups are norm.stride apart
+	const float *gamma, *beta;
+	int repeat;
+
+	__device__ bool masks() const { return after == AFTER_RELU_SUMS || after == AFTER_RELU_SQUARES; }
+	__device__ bool adds() const { return after == AFTER_ADD_SUMS || after == AFTER_ADD_SQUARES; }
+	__device__ bool squares() const { return after == AFTER_RELU_SQUARES || after == AFTER_ADD_SQUARES; }
+};
+
+// put_result leaves scale, bias and mean of the slice's channels, [blocks][3][16].
+DEVICE void put_result(float* to, const DataResult& out, int group, int first, int blocks, int C) {
+	if (out.after == AFTER_ALONE) return;
+	for (int i = threadIdx.x; i < blocks * CHANNELS; i += blockDim.x) {
+		int c = first * CHANNELS + i;
+		float* of = to + i / CHANNELS * COEFFICIENTS + i % CHANNELS;
+		float mean = c < C ? out.norm.mean[group * out.norm.stride + c] : 0.0f;
+		float2 affine = make_float2(0.0f, 0.0f);
+		if (c < C && out.masks()) affine = half_affine(mean, out.norm.variance[group * out.norm.stride + c], out.gamma[c], out.beta[c], out.norm.epsilon);
+		of[0] = affine.x, of[CHANNELS] = affine.y, of[2 * CHANNELS] = mean;
+	}
+}
+
+// part_out takes a part's dx out of the tile. A warp does a run of a block of channels: 4 pixels of 4 channels a lane, whose sums it leaves in runs [blocks][PART_RUNS][SUMS].
+DEVICE void part_out(const DataResult& out, const Conv& c, const DataPart& p, const uint4* tile, int first, int blocks, const float* coefficients, float* runs) {
+	const int warp = threadIdx.x / 32, count = ceil_div(p.pixels(), RUN_PIXELS), channel = RunSums::channel(), Cb = channel_blocks(c.C), plane = c.H * c.W;
+	Divisor across(p.width);
+	for (int unit = warp; unit < count * blocks; unit += DATA_WARPS) {
+		int block = unit / count, run = unit - block * count, at[4];
+		int own = (p.image * Cb + first + block) * plane, before = (p.image / out.repeat * Cb + first + block) * plane;
+		uint2 value[4], r[4], z[4], x[4];
+		for (int j = 0; j < 4; j++) {
+			int i = run * RUN_PIXELS + j * 8 + RunSums::pixel(), row = across.quotient(min(i, p.pixels() - 1));
+			at[j] = i < p.pixels() ? (p.y + row) * c.W + p.x + i - row * p.width : -1;
+			if (at[j] < 0) continue;
+			value[j] = ((const uint2*)(tile + block * 2 * p.pixels() + tile_vector(i, channel / 8)))[channel / 4 % 2];
+			if (out.adds()) r[j] = *(const uint2*)(out.r + (own + at[j]) * CHANNELS + channel);
+			if (out.adds()) z[j] = *(const uint2*)(out.z + (before + at[j]) * CHANNELS + channel);
+			if (out.after) x[j] = *(const uint2*)(out.xn + (before + at[j]) * CHANNELS + channel);
+		}
+		RunSums sums;
+		for (int j = 0; j < 4; j++) {
+			if (at[j] < 0) continue;
+			if (out.after) {
+				const float* of = coefficients + block * COEFFICIENTS + channel;
+				float g[4], xn[4], mask[4];
+				unpack(x[j], xn);
+				if (out.adds()) {
+					value[j] = make_uint2(half_add(value[j].x, r[j].x), half_add(value[j].y, r[j].y));
+					unpack(z[j], mask);
+				} else {
+					for (int i = 0; i < 4; i++) mask[i] = bf16_float(float_bf16(__fmaf_rn(xn[i], of[i], of[CHANNELS + i])));
+				}
+				unpack(value[j], g);
+				for (int i = 0; i < 4; i++) g[i] = passed(mask[i], g[i]), xn[i] -= of[2 * CHANNELS + i];
+				value[j] = pack(g);
+				sums.take(g, xn);
+			}
+			*(uint2*)(out.g + (own + at[j]) * CHANNELS + channel) = value[j];
+		}
+		if (out.after) {
+			float v = sums.sum();
+			runs[(block * PART_RUNS + run) * SUMS + RunSums::number()] = v;
+		}
+	}
+}
+
+DEVICE void data_grad(int number, const Conv& c, const Gradient& g, const bf16* w, const DataCut& cut, const DataResult& out, float epsilon) {
+	SHARED_DYNAMIC(uint4, shared);
+	const int each = ceil_div(c.H, cut.rows) * ceil_div(c.W, cut.columns), n = c.N * each, Cb = channel_blocks(c.C), Kb = channel_blocks(c.K), slices = ceil_div(Cb, cut.slice), shares = ceil_div(n, cut.share);
+	const int slice = number % slices, group = number / slices / shares, first_part = number / slices % shares * cut.share;
+	const int first = slice * cut.slice, blocks = min(cut.slice, Cb - first), pitch = 2 * cut.slice + 1, all = c.R * c.R, warp = threadIdx.x / 32;
+	float *coefficients = (float*)(shared + 1), *after = coefficients + (g.how == READ_ALONE ? 0 : Kb * COEFFICIENTS), *runs = (float*)(shared + cut.runs);
+	const bool once = cut.chunk >= Kb && cut.taps >= all;
+	if (once) load_weights(shared + cut.weights, w, c, 0, all, 0, Kb, first, blocks, pitch);
+	if (threadIdx.x == 0) shared[0] = make_uint4(0, 0, 0, 0);
+	put_gradient(coefficients, g, group, 0, Kb, c.K, epsilon);
+	put_result(after, out, group, first, blocks, c.C);
+	for (int part = first_part; part < min(first_part + cut.share, n); part++) {
+		DataPart p(c, cut, group, part);
+		int high = ceil_div(ceil_div(p.pixels(), 16), cut.mt), pixel = warp % high * cut.mt * 16, block = warp / high * cut.nt;
+		DataSums sums;
+		for (int k = 0; k < Kb; k += cut.chunk) {
+			int count = min(cut.chunk, Kb - k);
+			BARRIER();
+			Extent extent = extent_of((p.image * Kb + k) * c.Ho * c.Wo, count, c.Ho * c.Wo, p.top, p.left, p.high, p.wide, c.Wo, COEFFICIENTS);
+			extent.lie = p.plane();
+			load_tile(shared + cut.tile, {g.dy, g.xn, g.how}, extent, coefficients + k * COEFFICIENTS);
+			for (int tap = 0; tap < all; tap += cut.taps) {
+				int taps = min(cut.taps, all - tap);
+				if (tap > 0) BARRIER();
+				if (!once) load_weights(shared + cut.weights, w, c, tap, taps, k, count, first, blocks, pitch);
+				copy_async_wait<0>();
+				BARRIER();
+				if (block >= blocks) continue;
+				if (cut.mt == 1 && cut.nt == 1) add_data_products<1, 1>(sums, shared, c, cut, p, tap, taps, count, pixel, block);
+				if (cut.mt == 2 && cut.nt == 1) add_data_products<2, 1>(sums, shared, c, cut, p, tap, taps, count, pixel, block);
+				if (cut.mt == 2 && cut.nt == 2) add_data_products<2, 2>(sums, shared, c, cut, p, tap, taps, count, pixel, block);
+			}
+		}
+		BARRIER();
+		if (block < blocks) leave(sums, shared + cut.tile, c, p, pixel, block, blocks, cut.mt, cut.nt);
+		BARRIER();
+		part_out(out, c, p, shared + cut.tile, first, blocks, after, runs);
+		if (!out.after) continue;
+		BARRIER();
+		put_part(out.norm, runs, p.pixels(), group, part, n, first, blocks, Cb, PART_RUNS * SUMS);
+		if (out.squares()) image_squares(out.norm, p.image, each, n, c.N, slices * each, c.C, (float*)(shared + cut.tile));
+	}
+	if (out.after && !out.squares()) group_gradients(out.norm, group, first_part, n, cut.share, slice, slices, first, blocks, c.C, (float*)(shared + cut.tile));
+}
