@@ -16,10 +16,11 @@ type Training struct {
 	machine   *machine
 	steps     []*Step
 	launches  []launch         // of the first room
-	commit    kernel.Recording // the update, with the learning rate
+	commit    kernel.Recording // the update
 	momentum  *Value
 	rate      *Value
 	lr        dial
+	rated     float64 // what lr was set to last, and its memory holds
 	in        trainingInputs
 	rooms     []*room // for inputs
 	at, sent  int     // the rooms of the last Step, and of the last input
@@ -157,12 +158,7 @@ func (t *Training) open(commit []launch) (err error) {
 			}
 		}
 	}
-	t.commit = m.stream.Record("the update of "+t.config.Model.Name, func() {
-		t.lr.send(m.stream)
-		for i := range commit {
-			commit[i].kernel.Launch(m.stream, commit[i].args)
-		}
-	})
+	t.commit = m.record("the update of "+t.config.Model.Name, commit)
 	return t.furnish(t.launches)
 }
 
@@ -230,7 +226,11 @@ func (t *Training) Commit(lr float64) error {
 		return ErrNoStep
 	}
 	t.summed = false
-	t.lr.turn(lr) // nothing reads the one before: the losses of a later step are here
+	if lr != t.rated {
+		t.lr.turn(lr) // nothing reads the one before: the losses of a later step are here
+		t.lr.send(t.machine.stream)
+		t.rated = lr
+	}
 	t.commit.Replay()
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
-// recording is what was enqueued on a stream that taped it. Its first replay enqueues it piece by piece, which loads the kernels; the second one captures a graph, and from then on a replay is one
-// call of the driver's.
+// recording is what was enqueued on a stream that taped it. Its first replay enqueues it piece by piece, which loads the kernels, and captures a graph while that runs; from then on a replay is one call of
+// the driver's.
 type recording struct {
 	stream *stream
 	what   string
@@ -18,9 +18,7 @@ type recording struct {
 	tape   []task
 	calls  int // of the driver's, for all of the tape
 
-	// The owner's.
-	played bool
-	graph  *graph
+	graph *graph // the owner's
 }
 
 // graph is apart from its recording, to be given back after it.
@@ -72,16 +70,16 @@ func (r *recording) String() string {
 
 // enqueue replays it, for the owner.
 func (r *recording) enqueue() (err error) {
-	if r.calls < 2 || !r.played {
-		r.played = true
-		return r.pieces()
+	if r.graph.c != nil {
+		return replay(r.graph.c, r.stream)
 	}
-	if r.graph.c == nil {
-		if r.graph.c, err = capture(r.stream, r.pieces); err != nil {
-			return fmt.Errorf("making a graph: %w", err)
-		}
+	if err := r.pieces(); err != nil || r.calls < 2 {
+		return err
 	}
-	return replay(r.graph.c, r.stream)
+	if r.graph.c, err = capture(r.stream, r.pieces); err != nil {
+		return fmt.Errorf("making a graph: %w", err)
+	}
+	return nil
 }
 
 // pieces enqueues all that is on the tape.
