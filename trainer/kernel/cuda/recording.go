@@ -12,11 +12,12 @@ import (
 // recording is what was enqueued on a stream that taped it. Its first replay enqueues it piece by piece, which loads the kernels, and captures a graph while that runs; from then on a replay is one call of
 // the driver's.
 type recording struct {
-	stream *stream
-	what   string
-	do     func() // holds the memory that the tape touches
-	tape   []task
-	calls  int // of the driver's, for all of the tape
+	stream   *stream
+	what     string
+	do       func() // holds the memory that the tape touches
+	tape     []task
+	calls    int  // of the driver's, for all of the tape
+	computes bool // it launches something
 
 	graph *graph // the owner's
 }
@@ -35,7 +36,7 @@ func (s *stream) Record(what string, do func()) kernel.Recording {
 	do()
 	for i := range r.tape {
 		if k := r.tape[i].kernel; k != nil {
-			r.calls += len(k.launches)
+			r.calls, r.computes = r.calls+len(k.launches), true
 		} else {
 			r.calls++
 		}
