@@ -32,8 +32,7 @@ func (t *Training) measure(runs int) (c *costs, err error) {
 	if c.roof, err = Probe(m.set); err != nil {
 		return nil, err
 	}
-	t.lr.turn(0)
-	t.lr.send(m.stream)
+	t.setRate(0)
 	launches := slices.Concat(t.launches, t.commits)
 	if c.wall, err = m.wall(launches, runs); err != nil {
 		return nil, err

@@ -89,10 +89,11 @@ func (m *machine) record(what string, launches []launch) kernel.Recording {
 
 // cut makes acts of launches; told are the numbers that leave behind the one that tells.
 func (m *machine) cut(what string, launches []launch, told *departure) (acts []act) {
-	from := 0
+	from, part := 0, 0
 	until := func(to int) {
 		if from < to {
-			acts = append(acts, act{work: m.record(fmt.Sprintf("part %d of %s", len(acts), what), launches[from:to])})
+			part++
+			acts = append(acts, act{work: m.record(fmt.Sprintf("part %d of %s", part, what), launches[from:to])})
 		}
 	}
 	for i, l := range launches {

@@ -18,10 +18,11 @@ type Training struct {
 	launches  []launch         // of the first room
 	applying  []*Step          // of the commit,
 	commits   []launch         // ready
-	commit    kernel.Recording // the update, with the learning rate
+	commit    kernel.Recording // the update
 	momentum  *Value
 	rate      *Value
 	lr        dial
+	rated     float64 // what lr was set to last, and its memory holds
 	in        trainingInputs
 	rooms     []*room // for inputs
 	at, sent  int     // the rooms of the last Step, and of the last input
@@ -163,12 +164,7 @@ func (t *Training) open() (err error) {
 			}
 		}
 	}
-	t.commit = m.stream.Record("the update of "+t.config.Model.Name, func() {
-		t.lr.send(m.stream)
-		for i := range t.commits {
-			t.commits[i].kernel.Launch(m.stream, t.commits[i].args)
-		}
-	})
+	t.commit = m.record("the update of "+t.config.Model.Name, t.commits)
 	return t.furnish(t.launches)
 }
 
@@ -236,9 +232,17 @@ func (t *Training) Commit(lr float64) error {
 		return ErrNoStep
 	}
 	t.summed = false
-	t.lr.turn(lr) // nothing reads the one before: the losses of a later step are here
+	t.setRate(lr) // nothing reads the one before: the losses of a later step are here
 	t.commit.Replay()
 	return nil
+}
+
+func (t *Training) setRate(lr float64) {
+	if lr != t.rated {
+		t.lr.turn(lr)
+		t.lr.send(t.machine.stream)
+		t.rated = lr
+	}
 }
 
 // LoadMomentum sets the momentum of a trainable parameter.

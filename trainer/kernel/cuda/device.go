@@ -38,21 +38,6 @@ type device struct {
 	peak      int64        // and at most
 }
 
-// task is something to enqueue on a stream, or any other call. It is passed by value, so that a step does not allocate.
-type task struct {
-	stream *stream
-	kernel *prepared              // a launch,
-	args   [mostArgs]cu.DevicePtr // on these
-	copy   copying                // a copy from or to pinned memory
-	replay *recording             //
-	mark   *mark                  // to be waited for,
-	set    uint64                 // or set for so many times now
-
-	call  func() error
-	what  string     // that call does, if nobody waits for it
-	reply chan error // of who waits
-}
-
 // ahead is how many tasks may wait for the driver.
 const ahead = 256
 
@@ -106,43 +91,6 @@ func (d *device) do(t *task) {
 	if t.set > 0 {
 		t.mark.tell(t.set, d.err)
 	}
-}
-
-// enqueued enqueues a task, and keeps what a failure may be of.
-func (d *device) enqueued(t *task) {
-	switch {
-	case t.kernel != nil:
-		d.last = t.kernel
-	case t.replay != nil:
-		d.last = t.replay
-	}
-	if err := t.enqueue(); err != nil {
-		d.fail(err, t.String())
-	}
-}
-
-func (t *task) enqueue() error {
-	switch {
-	case t.kernel != nil:
-		return t.kernel.launch(t.stream, &t.args)
-	case t.replay != nil:
-		return t.replay.enqueue()
-	case t.mark != nil:
-		return t.mark.enqueue(t.stream, t.set)
-	}
-	return t.copy.enqueue(t.stream)
-}
-
-func (t *task) String() string {
-	switch {
-	case t.kernel != nil:
-		return t.kernel.String()
-	case t.replay != nil:
-		return t.replay.String()
-	case t.mark != nil:
-		return "an event"
-	}
-	return t.copy.String()
 }
 
 // upTo names what may have failed when the device says that something did.

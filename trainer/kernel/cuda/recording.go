@@ -9,18 +9,17 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
-// recording is what was enqueued on a stream that taped it. Its first replay enqueues it piece by piece, which loads the kernels; the second one captures a graph, and from then on a replay is one
-// call of the driver's.
+// recording is what was enqueued on a stream that taped it. Its first replay enqueues it piece by piece, which loads the kernels, and captures a graph while that runs; from then on a replay is one call of
+// the driver's.
 type recording struct {
-	stream *stream
-	what   string
-	do     func() // holds the memory that the tape touches
-	tape   []task
-	calls  int // of the driver's, for all of the tape
+	stream   *stream
+	what     string
+	do       func() // holds the memory that the tape touches
+	tape     []task
+	calls    int  // of the driver's, for all of the tape
+	computes bool // it launches something
 
-	// The owner's.
-	played bool
-	graph  *graph
+	graph *graph // the owner's
 }
 
 // graph is apart from its recording, to be given back after it.
@@ -37,7 +36,7 @@ func (s *stream) Record(what string, do func()) kernel.Recording {
 	do()
 	for i := range r.tape {
 		if k := r.tape[i].kernel; k != nil {
-			r.calls += len(k.launches)
+			r.calls, r.computes = r.calls+len(k.launches), true
 		} else {
 			r.calls++
 		}
@@ -72,16 +71,16 @@ func (r *recording) String() string {
 
 // enqueue replays it, for the owner.
 func (r *recording) enqueue() (err error) {
-	if r.calls < 2 || !r.played {
-		r.played = true
-		return r.pieces()
+	if r.graph.c != nil {
+		return replay(r.graph.c, r.stream)
 	}
-	if r.graph.c == nil {
-		if r.graph.c, err = capture(r.stream, r.pieces); err != nil {
-			return fmt.Errorf("making a graph: %w", err)
-		}
+	if err := r.pieces(); err != nil || r.calls < 2 {
+		return err
 	}
-	return replay(r.graph.c, r.stream)
+	if r.graph.c, err = capture(r.stream, r.pieces); err != nil {
+		return fmt.Errorf("making a graph: %w", err)
+	}
+	return nil
 }
 
 // pieces enqueues all that is on the tape.

@@ -54,7 +54,7 @@ func recordings(t *testing.T, set kernel.Set, allocates bool) {
 			}
 		}
 	}
-	if n := testing.AllocsPerRun(5, func() {
+	if n := testing.AllocsPerRun(100, func() {
 		round(1)
 		if err := fetched.Wait(); err != nil {
 			t.Fatal(err)
