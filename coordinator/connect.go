@@ -26,6 +26,7 @@ func listen(address string) (net.Listener, error) {
 
 // connect reaches the etcd that is to be used, starting one where none is given.
 func (c *Coordinator) connect(ctx context.Context) error {
+	connect := func() (*membership.Client, error) { return membership.Connect(ctx, c.etcd, c.config.Run) }
 	c.etcd = c.config.Etcd
 	if len(c.etcd) == 0 {
 		options, err := c.embedOptions()
@@ -36,8 +37,9 @@ func (c *Coordinator) connect(ctx context.Context) error {
 			return err
 		}
 		c.etcd = c.embedded.Endpoints()
+		connect = func() (*membership.Client, error) { return c.embedded.Connect(ctx, c.config.Run) }
 	}
-	client, err := membership.Connect(ctx, c.etcd, c.config.Run)
+	client, err := connect()
 	if err != nil {
 		return err
 	}

@@ -56,6 +56,17 @@ func (s *Share) Evaluate(c Cut) ([]*ditherv1.Part, error) {
 	return parts, nil
 }
 
+// RoomToEvaluate says whether there is memory for an evaluation beside the training: better before the first iteration than after the last.
+func (s *Share) RoomToEvaluate() error {
+	d := s.spec.GetDataset()
+	p, err := program.NewInference(s.set, s.network, 1, d.GetMean(), d.GetStd(), Pad)
+	if err != nil {
+		return fmt.Errorf("an evaluation beside the training: %w", err)
+	}
+	p.Close()
+	return nil
+}
+
 // judged are the loss of each image, and 1 where it is classified right else 0 [n][2].
 func (s *Share) judged(p evaluation.Inference, split dataloader.Images, ids []uint32) ([]float64, error) {
 	images, err := evaluation.Images(p, evaluation.Batch{Pixels: split.Pixels, Labels: split.Labels, IDs: ids, ImageBytes: s.imageBytes(), Classes: s.network.Classes, AtOnce: evaluationImages})

@@ -46,7 +46,7 @@ func (j *job) execute(resumed bool) (_ *ditherv1.RunResult, err error) {
 	}
 	defer etcd.Close()
 	e := &execution{job: j, etcd: etcd.Endpoints(), run: runName(ditherv1.Hash(f.file.Spec), f.dir)}
-	if e.members, err = membership.Connect(context.Background(), e.etcd, e.run); err != nil {
+	if e.members, err = etcd.Connect(context.Background(), e.run); err != nil {
 		return nil, err
 	}
 	defer e.members.Close()

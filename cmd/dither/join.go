@@ -50,7 +50,7 @@ func (f *serveFlags) join(ctx context.Context) (ditherv1.CoordinatorServiceClien
 		for _, dial := range ask {
 			client, run, dialErr := askOne(asking, dial)
 			if dialErr == nil {
-				members, err := membership.Connect(ctx, run.GetEtcd(), run.GetRun())
+				members, err := membership.ConnectWithin(asking, run.GetEtcd(), run.GetRun(), f.wait)
 				if err != nil {
 					return nil, nil, nil, temporary(err)
 				}

@@ -102,6 +102,9 @@ func serveTrainer(ctx context.Context, a *app, s *serveFlags, w *worker) error {
 		return err
 	}
 	defer share.Close()
+	if err := share.RoomToEvaluate(); err != nil {
+		return err
+	}
 	living, done := context.WithCancel(context.WithoutCancel(ctx)) // a drain is not the end
 	defer done()
 	host, _ := os.Hostname()

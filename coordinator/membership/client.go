@@ -32,6 +32,11 @@ var _ Registry = (*Client)(nil)
 
 // Connect reaches the etcd at endpoints (HOST:PORT, or URLs) for a run. Where none answers within 5 s (or before the context ends) the error names them.
 func Connect(ctx context.Context, endpoints []string, run string) (*Client, error) {
+	return ConnectWithin(ctx, endpoints, run, connectTimeout)
+}
+
+// ConnectWithin is Connect with another time for the first answer: of an etcd that is known to be there, on a machine that may be busy.
+func ConnectWithin(ctx context.Context, endpoints []string, run string, patience time.Duration) (*Client, error) {
 	if err := CheckName("run", run); err != nil {
 		return nil, err
 	}
@@ -46,7 +51,7 @@ func Connect(ctx context.Context, endpoints []string, run string) (*Client, erro
 	if err != nil {
 		return nil, fmt.Errorf("cannot use etcd at %s: %w; check --etcd", where, err)
 	}
-	ask, cancel := context.WithTimeout(ctx, connectTimeout)
+	ask, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if _, err := etcd.Get(ask, "/dither/"+run+"/generation"); err != nil {
 		_ = etcd.Close() // the first error says more
@@ -54,7 +59,7 @@ func Connect(ctx context.Context, endpoints []string, run string) (*Client, erro
 			return nil, fmt.Errorf("connecting to etcd at %s: %w", where, context.Cause(ctx))
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("no answer within %v", connectTimeout)
+			err = fmt.Errorf("no answer within %v", patience)
 		}
 		return nil, fmt.Errorf("cannot reach etcd at %s: %w; start it, or give another address with --etcd", where, err)
 	}

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-const embedTimeout = 20 * time.Second // for a start; usually well below one
+const embedTimeout = 20 * time.Second // for a start, and the first answer after it; usually well below one
 
 // EmbedOptions says where an embedded etcd listens, and whether it is one of several. The zero value is one of its own, for this process and this machine.
 type EmbedOptions struct {
@@ -170,6 +170,11 @@ type boundStream struct {
 }
 
 func (s *boundStream) Context() context.Context { return s.ctx }
+
+// Connect reaches it for a run.
+func (e *Embedded) Connect(ctx context.Context, run string) (*Client, error) {
+	return ConnectWithin(ctx, e.Endpoints(), run, embedTimeout)
+}
 
 // Ready is closed once it answers.
 func (e *Embedded) Ready() <-chan struct{} { return e.server.Server.ReadyNotify() }
