@@ -15,11 +15,11 @@ type costs struct {
 	times []time.Duration // of each step alone
 	whole time.Duration   // of all, one after the other; on a device as it keeps time
 	wall  time.Duration   // the same by the host's clock, from the first launch until it knows that all is done
-	parts []part          // nil where steps are not several kernels of a device's
+	parts []portion       // nil where steps are not several kernels of a device's
 }
 
-// part is all launches that one kernel of the device's has in one op, together.
-type part struct {
+// portion is all launches that one kernel of the device's has in one op, together.
+type portion struct {
 	name         string
 	launches     int
 	time         time.Duration
@@ -102,7 +102,7 @@ func (c *costs) divide(m *machine, timer kernel.Timer, launches []launch, runs i
 			if err != nil {
 				return err
 			}
-			c.parts = append(c.parts, part{name: p.Name, launches: n, time: time.Duration(n) * d, bytes: float64(n * p.Bytes)})
+			c.parts = append(c.parts, portion{name: p.Name, launches: n, time: time.Duration(n) * d, bytes: float64(n * p.Bytes)})
 			if c.parts[len(c.parts)-1].time > c.parts[longest].time {
 				longest = len(c.parts) - 1
 			}
@@ -112,10 +112,10 @@ func (c *costs) divide(m *machine, timer kernel.Timer, launches []launch, runs i
 	return nil
 }
 
-// enough is how long what is timed alone should take, so that what surrounds it does not count; most is how often it may be repeated for that.
+// enough is how long what is timed alone should take, so that what surrounds it does not count; inARow is how often it may be repeated for that.
 const (
 	enough = time.Millisecond
-	most   = 64
+	inARow = 64
 )
 
 // single is the time of work on the device: the median of runs, of as many in a row as take long enough.
@@ -124,7 +124,7 @@ func single(timer kernel.Timer, runs int, work func()) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	repeats := min(int(enough/max(once[0], 1))+1, most)
+	repeats := min(int(enough/max(once[0], 1))+1, inARow)
 	times, err := timer.Time(runs, func() {
 		for range repeats {
 			work()
