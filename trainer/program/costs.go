@@ -15,11 +15,11 @@ type costs struct {
 	times []time.Duration // of each step alone
 	whole time.Duration   // of all, one after the other; on a device as it keeps time
 	wall  time.Duration   // the same by the host's clock, from the first launch until it knows that all is done
-	parts []part          // nil where steps are not several kernels of a device's
+	parts []portion       // nil where steps are not several kernels of a device's
 }
 
-// part is all launches that one kernel of the device's has in one op, together.
-type part struct {
+// portion is all launches that one kernel of the device's has in one op, together.
+type portion struct {
 	name         string
 	launches     int
 	time         time.Duration
@@ -101,7 +101,7 @@ func (c *costs) divide(m *machine, timer kernel.Timer, launches []launch, runs i
 			if err != nil {
 				return err
 			}
-			c.parts = append(c.parts, part{name: p.Name, launches: n, time: time.Duration(n) * d, bytes: float64(n * p.Bytes)})
+			c.parts = append(c.parts, portion{name: p.Name, launches: n, time: time.Duration(n) * d, bytes: float64(n * p.Bytes)})
 			if c.parts[len(c.parts)-1].time > c.parts[longest].time {
 				longest = len(c.parts) - 1
 			}
