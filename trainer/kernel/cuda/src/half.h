@@ -23,6 +23,17 @@ enum { CHANNELS = 16 };
 
 enum { RUN_PIXELS = 32, PART_PIXELS = 256, PART_RUNS = PART_PIXELS / RUN_PIXELS, SUMS = 2 * CHANNELS, CELL_PARTS = 256 };
 
+// Division by a number that a launch knows: a/by = ((a + 1) magic) >> 32 with magic = (2^32 - 1)/by rounded down, for a >= 0 and (a + 1) by <= 2^32.
+struct Divisor {
+	int by;
+	unsigned magic;
+
+	__device__ Divisor(int by) : by(by), magic(0xffffffffu / (unsigned)by) {}
+	__device__ Divisor(int by, int magic) : by(by), magic((unsigned)magic) {}
+	__device__ int quotient(int a) const { return (int)(((unsigned long long)(unsigned)a * magic + magic) >> 32); }
+	__device__ int remainder(int a) const { return a - quotient(a) * by; }
+};
+
 // What a missing term is.
 DEVICE float nothing() { return -0.0f; }
 
