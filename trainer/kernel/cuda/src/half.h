@@ -142,9 +142,9 @@ DEVICE void add_up(const float* rows, int n, int apart, int blocks, float* sums)
 	const int warp = threadIdx.x / 32, warps = blockDim.x / 32, lane = threadIdx.x % 32;
 	float* wholes = sums;                      // [8][blocks][SUMS], of 256 rows each
 	float* chunks = sums + 8 * SUMS * blocks;  // [8][blocks][SUMS], of 32 rows each
-	for (int whole = 0; whole * 256 < n; whole++) {
+	NOT_UNROLLED for (int whole = 0; whole * 256 < n; whole++) {
 		int left = min(n - whole * 256, 256), count = ceil_div(left, 32);
-		for (int unit = warp; unit < count * blocks; unit += warps) {
+		NOT_UNROLLED for (int unit = warp; unit < count * blocks; unit += warps) {
 			int chunk = unit / blocks, block = unit % blocks, first = chunk * 32 + lane / 8 * 8;
 			const float* from = rows + block * apart + (whole * 256 + first) * SUMS + lane % 8 * 4;
 			float4 row[8];
@@ -161,27 +161,26 @@ DEVICE void add_up(const float* rows, int n, int apart, int blocks, float* sums)
 				for (int i = 0; i < 4; i++) chunks[unit * SUMS + lane * 4 + i] = v[i];
 		}
 		BARRIER();
-		for (int i = threadIdx.x; i < blocks * SUMS; i += blockDim.x) wholes[whole * blocks * SUMS + i] = sum_of_runs(chunks + i, count, blocks * SUMS);
+		NOT_UNROLLED for (int i = threadIdx.x; i < blocks * SUMS; i += blockDim.x) wholes[whole * blocks * SUMS + i] = sum_of_runs(chunks + i, count, blocks * SUMS);
 		BARRIER();
 	}
 	if (n > 256) {
-		for (int i = threadIdx.x; i < blocks * SUMS; i += blockDim.x) sums[i] = sum_of_runs(wholes + i, ceil_div(n, 256), blocks * SUMS);
+		NOT_UNROLLED for (int i = threadIdx.x; i < blocks * SUMS; i += blockDim.x) sums[i] = sum_of_runs(wholes + i, ceil_div(n, 256), blocks * SUMS);
 		BARRIER();
 	}
 }
 
 // is_last says whether all `of` blocks that share the counter have come here, this one being the last; then it sees what they wrote. The whole block calls it.
 DEVICE bool is_last(int* counter, int of, int* flag) {
-	fence();
 	BARRIER();
-	if (threadIdx.x == 0) {
+	if (threadIdx.x == 0) {  // its fences do for the block, on this side of a barrier
+		fence();
 		*flag = add_ticket(counter) == of - 1;
+		fence();
 		if (*flag) *counter = 0;
 	}
 	BARRIER();
-	if (!*flag) return false;
-	fence();
-	return true;
+	return *flag;
 }
 
 // The sums of a group on their way through the workspace, of a slice of its blocks of channels that one block of threads has at a time.
@@ -202,7 +201,7 @@ DEVICE bool group_sums(const GroupSums& s, int part, float* sums) {
 	if (!is_last(s.counters + cell, ceil_div(of, s.share), flag)) return false;
 	add_up(s.parts + cell * CELL_PARTS * SUMS, of, s.n * SUMS, s.blocks, sums);
 	if (cells == 1) return true;
-	for (int i = threadIdx.x; i < s.blocks * SUMS; i += blockDim.x) s.cells[(i / SUMS * cells + cell) * SUMS + i % SUMS] = sums[i];
+	NOT_UNROLLED for (int i = threadIdx.x; i < s.blocks * SUMS; i += blockDim.x) s.cells[(i / SUMS * cells + cell) * SUMS + i % SUMS] = sums[i];
 	if (!is_last(s.counters + cells, cells, flag)) return false;
 	add_up(s.cells, cells, cells * SUMS, s.blocks, sums);
 	return true;

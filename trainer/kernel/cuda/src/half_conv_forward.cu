@@ -48,7 +48,7 @@ struct ForwardNorm {
 DEVICE void forward_part_out(const ForwardShape& s, const ForwardPart& part, const ForwardResult& out, int first_block, int blocks, const char* result, const float* shift, float* runs) {
 	const int warp = threadIdx.x / 32, count = ceil_div(part.pixels(), RUN_PIXELS), pitch = blocks * 32 + 16;
 	const Divisor by_width = part.by_width(s);
-	for (int block = 0, run = warp; block < blocks; run += FORWARD_THREADS / 32) {
+	NOT_UNROLLED for (int block = 0, run = warp; block < blocks; run += FORWARD_THREADS / 32) {
 		for (; run >= count && block < blocks; run -= count) block++;
 		if (block >= blocks) break;
 		bf16* to = out.y + ((part.image * s.out_blocks() + first_block + block) * s.Ho * s.Wo) * CHANNELS + RunSums::channel();
@@ -100,8 +100,8 @@ DEVICE void half_conv_forward(const ForwardShape& s, const ForwardInput& in, con
 
 	// What serves all parts is made while the first copies are under way.
 	auto prepare = [&] {
-		for (int c = threadIdx.x; in.before && c < s.in_blocks() * CHANNELS; c += FORWARD_THREADS) affine[c] = norm.affine(group, c, s.C);
-		for (int i = threadIdx.x; out.after && i < blocks * CHANNELS; i += FORWARD_THREADS) shift[i] = first_block * CHANNELS + i < s.K ? out.shift[first_block * CHANNELS + i] : 0.0f;
+		NOT_UNROLLED for (int c = threadIdx.x; in.before && c < s.in_blocks() * CHANNELS; c += FORWARD_THREADS) affine[c] = norm.affine(group, c, s.C);
+		NOT_UNROLLED for (int i = threadIdx.x; out.after && i < blocks * CHANNELS; i += FORWARD_THREADS) shift[i] = first_block * CHANNELS + i < s.K ? out.shift[first_block * CHANNELS + i] : 0.0f;
 		if (in.before) BARRIER();
 	};
 
@@ -151,7 +151,7 @@ DEVICE void half_conv_forward(const ForwardShape& s, const ForwardInput& in, con
 		forward_part_out(s, part, out, first_block, blocks, result, shift, runs);
 		if (!out.after) continue;
 		BARRIER();
-		for (int i = threadIdx.x; i < blocks * SUMS; i += FORWARD_THREADS)
+		NOT_UNROLLED for (int i = threadIdx.x; i < blocks * SUMS; i += FORWARD_THREADS)
 			parts[((group * s.out_blocks() + first_block + i / SUMS) * n + number) * SUMS + i % SUMS] = sum_of_runs(runs + i / SUMS * PART_RUNS * SUMS + i % SUMS, ceil_div(part.pixels(), RUN_PIXELS), SUMS);
 	}
 	if (!out.after) return;

@@ -179,39 +179,62 @@ struct ForwardWarp {
 				for (int i = 0; i < 4; i++) sums[m][n][0][i] = sums[m][n][1][i] = 0.0f;
 	}
 
-	// multiply adds up the products of all taps of a tile. SPAN and COUNT are s.span and the blocks of channels of the chunk, if they are known.
+	// One step: 16 channels of a tap; from and of are where its pixels and its weights are beside those of the first.
+	struct Step {
+		unsigned left[MT][4], right[NT][4];
+	};
+
+	__device__ void load(Step& step, const char* tile, const char* weights, int from, int of) const {
+		for (int m = 0; m < MT; m++) load_matrices(step.left[m], tile + a[m] + from);
+		for (int n = 0; n < NT; n++) load_matrices(step.right[n], weights + b[n] + of);
+	}
+
+	__device__ void multiply(const Step& step) {
+		for (int m = 0; m < MT; m++)
+			for (int n = 0; n < NT; n++) {
+				mma_bf16(sums[m][n][0], step.left[m], {step.right[n][0], step.right[n][1]});
+				mma_bf16(sums[m][n][1], step.left[m], {step.right[n][2], step.right[n][3]});
+			}
+	}
+
+	// multiply_known adds up the products of all taps of a tile of COUNT blocks of channels and a window of SPAN. A step is loaded while the one before is multiplied.
 	template <int SPAN, int COUNT>
-	__device__ void multiply(const ForwardShape& s, int count, const char* tile, const char* weights) {
-		const int span = SPAN ? SPAN : s.span, n16 = COUNT ? COUNT : count, pitch = COUNT ? COUNT * 32 + 16 : s.pitch();
-		const int down = s.tile_columns() * pitch, tap = s.slice * CHANNELS * pitch;
-		int row = 0;
-		for (int r = 0; r < s.span; r++) {  // not unrolled: a row of the window is enough to overlap loads and products
-			for (int c = 0; c < span; c++) {
-				for (int k = 0; k < n16; k++) {
-					unsigned left[MT][4], right[NT][4];
-					for (int m = 0; m < MT; m++) load_matrices(left[m], tile + a[m] + (r * down + c * pitch + k * 32));
-					for (int n = 0; n < NT; n++) load_matrices(right[n], weights + b[n] + (row + k * 32));
-					for (int m = 0; m < MT; m++)
-						for (int n = 0; n < NT; n++) {
-							mma_bf16(sums[m][n][0], left[m], {right[n][0], right[n][1]});
-							mma_bf16(sums[m][n][1], left[m], {right[n][2], right[n][3]});
-						}
-				}
-				row += tap;
+	__device__ void multiply_known(const ForwardShape& s, const char* tile, const char* weights) {
+		const int pitch = COUNT * 32 + 16, steps = SPAN * COUNT, down = s.tile_columns() * pitch, tap = s.slice * CHANNELS * pitch;
+		const int rows = steps % 2 ? SPAN : s.span;  // unrolled if a step of every row may stand in either place
+		Step step[2];
+		load(step[0], tile, weights, 0, 0);
+		for (int r = 0; r < rows; r++) {
+			for (int i = 0; i < steps; i++) {
+				int next = i + 1 < steps ? i + 1 : 0, row = i + 1 < steps ? r : r + 1 < rows ? r + 1 : 0;  // behind the last step it is the first, in vain
+				int now = steps % 2 ? (r * steps + i) % 2 : i % 2;
+				load(step[1 - now], tile, weights, row * down + next / COUNT * pitch + next % COUNT * 32, (row * SPAN + next / COUNT) * tap + next % COUNT * 32);
+				multiply(step[now]);
 			}
 		}
+	}
+
+	__device__ void multiply_any(const ForwardShape& s, int count, const char* tile, const char* weights) {
+		const int down = s.tile_columns() * s.pitch(), tap = s.slice * CHANNELS * s.pitch();
+		NOT_UNROLLED for (int r = 0; r < s.span; r++)
+			NOT_UNROLLED for (int c = 0; c < s.span; c++)
+				NOT_UNROLLED for (int k = 0; k < count; k++) {
+					Step step;
+					load(step, tile, weights, r * down + c * s.pitch() + k * 32, (r * s.span + c) * tap + k * 32);
+					multiply(step);
+				}
 	}
 
 	template <bool ANY>
 	__device__ void multiply_all(const ForwardShape& s, int count, const char* tile, const char* weights) {
 		if (!ANY && s.span == 3 && count == 1)
-			multiply<3, 1>(s, count, tile, weights);
+			multiply_known<3, 1>(s, tile, weights);
 		else if (!ANY && s.span == 3 && count == 2)
-			multiply<3, 2>(s, count, tile, weights);
+			multiply_known<3, 2>(s, tile, weights);
 		else if (!ANY && s.span == 3 && count == 4)
-			multiply<3, 4>(s, count, tile, weights);
+			multiply_known<3, 4>(s, tile, weights);
 		else
-			multiply<0, 0>(s, count, tile, weights);
+			multiply_any(s, count, tile, weights);
 	}
 
 	// leave rounds the sums and puts them into shared memory, [pixels up to a multiple of 16][16 blocks + 8].
