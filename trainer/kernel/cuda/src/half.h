@@ -51,11 +51,11 @@ DEVICE uint2 pack(const float (&v)[4]) { return make_uint2(pack_bf16(v[0], v[1])
 DEVICE uint4 pack(const float (&v)[8]) { return make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7])); }
 
 // relu and the sum of pairs, and of vectors of pairs.
-DEVICE unsigned half_relu(unsigned v) { return pack_bf16(rectified(low_bf16(v)), rectified(high_bf16(v))); }
-DEVICE unsigned half_add(unsigned a, unsigned b) { return pack_bf16(low_bf16(a) + low_bf16(b), high_bf16(a) + high_bf16(b)); }
+DEVICE unsigned half_relu(unsigned v) { return relu_pair(v); }
+DEVICE unsigned half_add(unsigned a, unsigned b) { return add_pair(a, b); }
 
-DEVICE uint4 half_relu(uint4 v) { return make_uint4(half_relu(v.x), half_relu(v.y), half_relu(v.z), half_relu(v.w)); }
-DEVICE uint4 half_add(uint4 a, uint4 b) { return make_uint4(half_add(a.x, b.x), half_add(a.y, b.y), half_add(a.z, b.z), half_add(a.w, b.w)); }
+DEVICE uint4 half_relu(uint4 v) { return make_uint4(relu_pair(v.x), relu_pair(v.y), relu_pair(v.z), relu_pair(v.w)); }
+DEVICE uint4 half_add(uint4 a, uint4 b) { return make_uint4(add_pair(a.x, b.x), add_pair(a.y, b.y), add_pair(a.z, b.z), add_pair(a.w, b.w)); }
 
 // half_passed: a where v > 0, else 0.
 DEVICE unsigned half_passed(unsigned v, unsigned a) { return (low_bf16(v) > 0.0f ? a & 0xffffu : 0u) | (high_bf16(v) > 0.0f ? a & 0xffff0000u : 0u); }
