@@ -8,6 +8,7 @@
 //   SHARED_DYNAMIC(float, tiles);                              the one array whose bytes the launch gives, at a multiple of 128
 //   DEVICE float square(float x) { ... }                       a function that kernels call
 //   BARRIER();                                                 __syncthreads(), every thread of the block
+//   NOT_UNROLLED for (...)                                     a loop of few turns that is to stay one: instructions have a cache too
 //   DEVICE_TABLE float weights[4] = {...};                     constants
 //
 // Arithmetic is explicit, so that both compilers give the same bits: a fused multiply-add is __fmaf_rn, and a * b + c is two
@@ -31,5 +32,6 @@
 #define DEVICE static __device__ __forceinline__
 #define DEVICE_TABLE static __constant__ const
 #define BARRIER() __syncthreads()
+#define NOT_UNROLLED _Pragma("unroll 1")
 
 #endif
