@@ -36,9 +36,9 @@ func weightPlanOf(o kernel.Op) weightPlan {
 	p.rows, p.columns = gradTile(o, 1, 1, weightTiles)
 	p.tileImages = 1
 	if p.rows == o.OutH() && p.columns == o.OutW() {
-		p.tileImages = max(1, min(p.images, weightTiles/tileBytes(o, 1, p.rows, p.columns, 1, 1)))
+		p.tileImages = max(1, min(p.images, weightTiles/tileBytes(o, p.rows, p.columns, 1, 1)))
 	}
-	p.shared = max(unitShared, weightHead+tileBytes(o, p.tileImages, p.rows, p.columns, 1, 1))
+	p.shared = max(unitShared, weightHead+p.tileImages*tileBytes(o, p.rows, p.columns, 1, 1))
 	return p
 }
 
@@ -46,23 +46,23 @@ func weightPlanOf(o kernel.Op) weightPlan {
 func gradTile(o kernel.Op, ks, cs, most int) (rows, columns int) {
 	for high := 1; ; high++ {
 		rows, columns = ceil(o.OutH(), high), o.OutW()
-		if tileBytes(o, 1, rows, columns, ks, cs) <= most {
+		if tileBytes(o, rows, columns, ks, cs) <= most {
 			return rows, columns
 		}
 		if rows == 1 {
 			break
 		}
 	}
-	for columns > 1 && tileBytes(o, 1, 1, columns, ks, cs) > most {
+	for columns > 1 && tileBytes(o, 1, columns, ks, cs) > most {
 		columns = ceil(columns, 2)
 	}
 	return 1, columns
 }
 
-// tileBytes is what the tiles of dy and of x take, up to whole rows of all banks.
-func tileBytes(o kernel.Op, images, rows, columns, ks, cs int) int {
+// tileBytes is what the tiles of dy and of x of one image take, each block of channels beginning like the first.
+func tileBytes(o kernel.Op, rows, columns, ks, cs int) int {
 	high, wide := min(o.H, (rows-1)*o.Stride+o.R), min(o.W, (columns-1)*o.Stride+o.R)
-	return ceil(images*ks*rows*columns, 4)*4*pixelBytes + ceil(images*cs*high*wide, 4)*4*pixelBytes
+	return (ks*ceil(rows*columns, 8) + cs*ceil(high*wide, 8)) * 8 * pixelBytes
 }
 
 // fanOf is how many parts and sums of parts the fixed tree over so many parts has, without the last sum, and how many sums.
