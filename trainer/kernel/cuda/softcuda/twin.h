@@ -92,6 +92,7 @@ template <typename T> T exchange(uint32_t mask, T value, Lane how, int by, int w
 #define SHARED_DYNAMIC(type, name) type *const name = static_cast<type *>(::softcuda::dynamic_shared())
 #define DEVICE static inline __attribute__((always_inline))
 #define DEVICE_TABLE static const
+#define UNROLL
 #define BARRIER() ::softcuda::barrier(__FILE__, __LINE__)
 
 #define threadIdx (::softcuda::place.thread)
