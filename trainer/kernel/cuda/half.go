@@ -28,6 +28,7 @@ var halfPlans = map[kernel.Kind]func(*prepared){
 	kernel.Gather:           planHalfGather,
 	kernel.ConvDataGrad:     planHalfConvDataGrad,
 	kernel.ConvWeightGrad:   planHalfConvWeightGrad,
+	kernel.ConvSquares:      planHalfConvSquares,
 	kernel.NormGradSums:     planHalfNormGradSums,
 	kernel.NormDataGrad:     planHalfNormDataGrad,
 	kernel.NormEvalDataGrad: planHalfNormEvalDataGrad,

@@ -19,7 +19,7 @@ const (
 	weightBlocks = 4 * multiprocessors      // of a group at most, or so: more parts take longer to add up than they save
 	fanParts     = 8
 	pixelBytes   = 2 * lanes
-	mostShared   = 227 << 10 // bytes of a block, on an H200
+	sm90Shared   = 227 << 10 // bytes of a block, on compute capability 9.0
 )
 
 // weightPlan is how the weight gradient of a group is cut: each of its units into `parts` parts of `images` images, read in tiles of tileImages images, or of rows by columns pixels of one.
@@ -36,9 +36,9 @@ func weightPlanOf(o kernel.Op) weightPlan {
 	p.rows, p.columns = gradTile(o, 1, 1, weightTiles)
 	p.tileImages = 1
 	if p.rows == o.OutH() && p.columns == o.OutW() {
-		p.tileImages = max(1, min(p.images, weightTiles/tileBytes(o, 1, p.rows, p.columns, 1, 1)))
+		p.tileImages = max(1, min(p.images, weightTiles/tileBytes(o, p.rows, p.columns, 1, 1)))
 	}
-	p.shared = max(unitShared, weightHead+tileBytes(o, p.tileImages, p.rows, p.columns, 1, 1))
+	p.shared = max(unitShared, weightHead+p.tileImages*tileBytes(o, p.rows, p.columns, 1, 1))
 	return p
 }
 
@@ -46,23 +46,23 @@ func weightPlanOf(o kernel.Op) weightPlan {
 func gradTile(o kernel.Op, ks, cs, most int) (rows, columns int) {
 	for high := 1; ; high++ {
 		rows, columns = ceil(o.OutH(), high), o.OutW()
-		if tileBytes(o, 1, rows, columns, ks, cs) <= most {
+		if tileBytes(o, rows, columns, ks, cs) <= most {
 			return rows, columns
 		}
 		if rows == 1 {
 			break
 		}
 	}
-	for columns > 1 && tileBytes(o, 1, 1, columns, ks, cs) > most {
+	for columns > 1 && tileBytes(o, 1, columns, ks, cs) > most {
 		columns = ceil(columns, 2)
 	}
 	return 1, columns
 }
 
-// tileBytes is what the tiles of dy and of x take, up to whole rows of all banks.
-func tileBytes(o kernel.Op, images, rows, columns, ks, cs int) int {
+// tileBytes is what the tiles of dy and of x of one image take, each block of channels beginning like the first.
+func tileBytes(o kernel.Op, rows, columns, ks, cs int) int {
 	high, wide := min(o.H, (rows-1)*o.Stride+o.R), min(o.W, (columns-1)*o.Stride+o.R)
-	return ceil(images*ks*rows*columns, 4)*4*pixelBytes + ceil(images*cs*high*wide, 4)*4*pixelBytes
+	return (ks*ceil(rows*columns, 8) + cs*ceil(high*wide, 8)) * 8 * pixelBytes
 }
 
 // fanOf is how many parts and sums of parts the fixed tree over so many parts has, without the last sum, and how many sums.
@@ -118,8 +118,8 @@ func planHalfConvWeightGrad(k *prepared) {
 
 // addHalf adds a launch of so many blocks of halfThreads threads, unless they cannot have as much shared memory.
 func (k *prepared) addHalf(name string, blocks, shared int, params ...[]any) {
-	if shared > mostShared && k.err == nil {
-		k.err = fmt.Errorf("%v: a block of %s needs %d bytes of shared memory, more than %d: use a smaller window: %w", k.Op, name, shared, mostShared, kernel.ErrUnsupported)
+	if shared > sm90Shared && k.err == nil {
+		k.err = fmt.Errorf("%v: a block of %s needs %d bytes of shared memory, more than %d: use a smaller window: %w", k.Op, name, shared, sm90Shared, kernel.ErrUnsupported)
 	}
 	var all []any
 	for _, p := range params {

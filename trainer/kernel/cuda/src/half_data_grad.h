@@ -2,7 +2,7 @@
 //
 //   dx[pixel][c] = sum over the taps (r, s) and k of dy[pixel at the tap][k] w[k][c][r][s]
 //
-// is a product of matrices over (chunk of output channels, tap, block of 16 of the chunk's channels), in this order: a function of the shape alone. A part (half.h) of dx lies behind at most (rows + R - 1) rows of dy, which the block
+// is a product of matrices over (chunk of output channels, row of taps, block of 16 of the chunk's channels, tap of the row; or, where R is not 3, tap before block), in this order: a function of the shape alone. A part (half.h) of dx lies behind at most (rows + R - 1) rows of dy, which the block
 // keeps as a tile, [16 chunk][pixels][16]; what a tap meets outside of it, or between two rows of a stride, is a vector of zeros. Weights are [taps][16 chunk][16 slice + 8], loaded transposed; a row's 16 bytes more make 8 rows lie
 // in 8 groups of banks.
 #pragma once
@@ -67,45 +67,51 @@ struct DataSums {
 };
 
 // meets is the row (or column) of dy that a tap meets, or -1.
-DEVICE int meets(int at, int stride, int n) {
-	if (at < 0) return -1;
-	int i = stride == 1 ? at : stride == 2 ? at >> 1 : at / stride;
-	return i < n && i * stride == at ? i : -1;
+DEVICE int meets(int at, int stride, const Divisor& by, int n) {
+	int i = by.quotient(at);
+	return at >= 0 && i < n && i * stride == at ? i : -1;
 }
 
-// add_data_products adds taps [tap, tap + taps) and `count` blocks of output channels to the pixels from `pixel` and the channels from block n of the slice on. RADIUS is R, where it is known and all taps are there.
-template <int MT, int NT, int RADIUS>
+// add_data_products adds taps [tap, tap + taps) and `count` blocks of output channels to the pixels from `pixel` and the channels from block n of the slice on. TAPS of a row are done side by side; it divides R, and rows are whole
+// where it is more than 1.
+template <int MT, int NT, int TAPS>
 DEVICE void add_data_products(DataSums& sums, const uint4* shared, const Conv& c, const DataCut& cut, const DataPart& p, int tap, int taps, int count, int pixel, int n) {
-	const int lane = threadIdx.x % 32, R = RADIUS ? RADIUS : c.R, pitch = 2 * cut.slice + 1, plane = p.plane();
-	Divisor across(p.width);
+	const int lane = threadIdx.x % 32, pitch = 2 * cut.slice + 1, plane = p.plane(), half = lane / 16;
+	Divisor across(p.width), by(c.stride);
 	int y[MT], x[MT];
 	for (int m = 0; m < MT; m++) {
 		int i = pixel + m * 16 + lane % 16, row = across.quotient(i);
-		y[m] = i < p.pixels() ? p.y + row + R / 2 : -1;
-		x[m] = p.x + i - row * p.width + R / 2;
+		y[m] = i < p.pixels() ? p.y + row + c.R / 2 : -1;
+		x[m] = p.x + i - row * p.width + c.R / 2;
 	}
-	const uint4* weights = shared + cut.weights + lane % 16 * pitch + 2 * n + lane / 16;
-	int r = RADIUS ? 0 : tap / R, s = RADIUS ? 0 : tap % R;
-	for (int t = 0; t < (RADIUS ? RADIUS * RADIUS : taps); t++) {
-		int at[MT], step[MT];
+	int weights = cut.weights + lane % 16 * pitch + 2 * n + half, r = tap / c.R, s = tap - r * c.R;
+	for (int t = 0; t < taps; t += TAPS) {
+		int at[TAPS][MT], step[TAPS][MT];
 		for (int m = 0; m < MT; m++) {
-			int oy = meets(y[m] - r, c.stride, c.Ho), ox = meets(x[m] - s, c.stride, c.Wo);
-			bool outside = oy < 0 || ox < 0;
-			at[m] = outside ? 0 : cut.tile + tile_vector((oy - p.top) * p.wide + ox - p.left, lane / 16);
-			step[m] = outside ? 0 : plane;
+			int oy = meets(y[m] - r, c.stride, by, c.Ho), row = (oy - p.top) * p.wide - p.left;
+			for (int i = 0; i < TAPS; i++) {
+				int ox = meets(x[m] - s - i, c.stride, by, c.Wo);
+				bool outside = oy < 0 || ox < 0;
+				at[i][m] = outside ? 0 : cut.tile + tile_vector(row + ox, half);
+				step[i][m] = outside ? 0 : plane;
+			}
 		}
 		for (int k = 0; k < count; k++) {
-			unsigned a[MT][4], b[NT][4];
-			for (int m = 0; m < MT; m++) load_matrices(a[m], shared + at[m] + k * step[m]);
-			for (int i = 0; i < NT; i++) load_matrices_transposed(b[i], weights + (t * count + k) * CHANNELS * pitch + 2 * i);
-			for (int m = 0; m < MT; m++) {
-				for (int i = 0; i < NT; i++) {
-					mma_bf16(sums.of[m][i][0], a[m], {b[i][0], b[i][1]});
-					mma_bf16(sums.of[m][i][1], a[m], {b[i][2], b[i][3]});
+			for (int i = 0; i < TAPS; i++) {
+				unsigned a[MT][4], b[NT][4];
+				for (int m = 0; m < MT; m++) load_matrices(a[m], shared + at[i][m] + k * step[i][m]);
+				for (int j = 0; j < NT; j++) load_matrices_transposed(b[j], shared + weights + (i * count + k) * CHANNELS * pitch + 2 * j);
+				for (int m = 0; m < MT; m++) {
+					for (int j = 0; j < NT; j++) {
+						mma_bf16(sums.of[m][j][0], a[m], {b[j][0], b[j][1]});
+						mma_bf16(sums.of[m][j][1], a[m], {b[j][2], b[j][3]});
+					}
 				}
 			}
 		}
-		if (++s == R) s = 0, r++;
+		weights += TAPS * count * CHANNELS * pitch;
+		s += TAPS;
+		if (s >= c.R) s = 0, r++;
 	}
 }
 
@@ -114,7 +120,7 @@ DEVICE void add_data_products(DataSums& sums, const uint4* shared, const Conv& c
 	if (c.R == 3 && taps == 9)
 		add_data_products<MT, NT, 3>(sums, shared, c, cut, p, tap, taps, count, pixel, n);
 	else
-		add_data_products<MT, NT, 0>(sums, shared, c, cut, p, tap, taps, count, pixel, n);
+		add_data_products<MT, NT, 1>(sums, shared, c, cut, p, tap, taps, count, pixel, n);
 }
 
 // bare says whether a row (or column) of dx meets none of dy, between two rows of a stride that is wider than the window.
@@ -126,11 +132,11 @@ DEVICE bool bare(int at, const Conv& c, int n) {
 // leave rounds a warp's sums and puts them into the tile, which then is of dx: [blocks][pixels][16]. A pixel that meets nothing is 0, whatever the weights.
 DEVICE void leave(const DataSums& sums, uint4* tile, const Conv& c, const DataPart& p, int pixel, int n, int blocks, int mt, int nt) {
 	const int lane = threadIdx.x % 32;
-	for (int m = 0; m < 2; m++) {
-		for (int i = 0; i < 2; i++) {
+	UNROLL for (int m = 0; m < 2; m++) {
+		UNROLL for (int i = 0; i < 2; i++) {
 			if (m >= mt || i >= nt || n + i >= blocks) continue;
-			for (int h = 0; h < 2; h++) {
-				for (int q = 0; q < 2; q++) {
+			UNROLL for (int h = 0; h < 2; h++) {
+				UNROLL for (int q = 0; q < 2; q++) {
 					int of = pixel + m * 16 + lane / 4 + 8 * q;
 					if (of >= p.pixels()) continue;
 					unsigned* to = (unsigned*)(tile + (n + i) * 2 * p.pixels() + tile_vector(of, h)) + lane % 4;

@@ -33,44 +33,52 @@ DEVICE void put_result(float* to, const DataResult& out, int group, int first, i
 	}
 }
 
-// part_out takes a part's dx out of the tile. A warp does a run of a block of channels: 4 pixels of 4 channels a lane, whose sums it leaves in runs [blocks][PART_RUNS][SUMS].
+// What becomes of dx.
+enum { OUT_ALONE, OUT_MASK, OUT_ADD };
+
+// part_out takes a part's dx out of the tile. A warp does a run of a block of channels: 4 pixels of 4 channels a lane, whose sums it leaves in runs [blocks][PART_RUNS][SUMS]. A pixel that there is not is read as the last one, and counts
+// for nothing.
+template <int HOW>
 DEVICE void part_out(const DataResult& out, const Conv& c, const DataPart& p, const uint4* tile, int first, int blocks, const float* coefficients, float* runs) {
-	const int warp = threadIdx.x / 32, count = ceil_div(p.pixels(), RUN_PIXELS), channel = RunSums::channel(), Cb = channel_blocks(c.C), plane = c.H * c.W;
-	Divisor across(p.width);
-	for (int unit = warp; unit < count * blocks; unit += DATA_WARPS) {
-		int block = unit / count, run = unit - block * count, at[4];
-		int own = (p.image * Cb + first + block) * plane, before = (p.image / out.repeat * Cb + first + block) * plane;
+	const int pixels = p.pixels(), count = ceil_div(pixels, RUN_PIXELS), channel = RunSums::channel(), Cb = channel_blocks(c.C), plane = c.H * c.W;
+	Divisor across(p.width), units(count);
+	for (int unit = threadIdx.x / 32; unit < count * blocks; unit += DATA_WARPS) {
+		int block = units.quotient(unit), run = unit - block * count, first_pixel = run * RUN_PIXELS + RunSums::pixel(), at[4];
+		int own = (p.image * Cb + first + block) * plane * CHANNELS + channel, before = HOW == OUT_ALONE ? 0 : (p.image / out.repeat * Cb + first + block) * plane * CHANNELS + channel;
 		uint2 value[4], r[4], z[4], x[4];
-		for (int j = 0; j < 4; j++) {
-			int i = run * RUN_PIXELS + j * 8 + RunSums::pixel(), row = across.quotient(min(i, p.pixels() - 1));
-			at[j] = i < p.pixels() ? (p.y + row) * c.W + p.x + i - row * p.width : -1;
-			if (at[j] < 0) continue;
-			value[j] = ((const uint2*)(tile + block * 2 * p.pixels() + tile_vector(i, channel / 8)))[channel / 4 % 2];
-			if (out.adds()) r[j] = *(const uint2*)(out.r + (own + at[j]) * CHANNELS + channel);
-			if (out.adds()) z[j] = *(const uint2*)(out.z + (before + at[j]) * CHANNELS + channel);
-			if (out.after) x[j] = *(const uint2*)(out.xn + (before + at[j]) * CHANNELS + channel);
+		UNROLL for (int j = 0; j < 4; j++) {
+			int i = min(first_pixel + 8 * j, pixels - 1), row = across.quotient(i);
+			at[j] = ((p.y + row) * c.W + p.x + i - row * p.width) * CHANNELS;
+			if (HOW == OUT_ADD) r[j] = *(const uint2*)(out.r + own + at[j]), z[j] = *(const uint2*)(out.z + before + at[j]);
+			if (HOW != OUT_ALONE) x[j] = *(const uint2*)(out.xn + before + at[j]);
+			value[j] = ((const uint2*)(tile + block * 2 * pixels + tile_vector(i, channel / 8)))[channel / 4 % 2];
 		}
+		const float* of = coefficients + block * COEFFICIENTS + channel;
 		RunSums sums;
-		for (int j = 0; j < 4; j++) {
-			if (at[j] < 0) continue;
-			if (out.after) {
-				const float* of = coefficients + block * COEFFICIENTS + channel;
+		UNROLL for (int j = 0; j < 4; j++) {
+			bool there = first_pixel + 8 * j < pixels;
+			if (HOW != OUT_ALONE) {
 				float g[4], xn[4], mask[4];
 				unpack(x[j], xn);
-				if (out.adds()) {
+				if (HOW == OUT_ADD) {
 					value[j] = make_uint2(half_add(value[j].x, r[j].x), half_add(value[j].y, r[j].y));
 					unpack(z[j], mask);
-				} else {
-					for (int i = 0; i < 4; i++) mask[i] = bf16_float(float_bf16(__fmaf_rn(xn[i], of[i], of[CHANNELS + i])));
 				}
 				unpack(value[j], g);
-				for (int i = 0; i < 4; i++) g[i] = passed(mask[i], g[i]), xn[i] -= of[2 * CHANNELS + i];
+				UNROLL for (int i = 0; i < 4; i++) {
+					float m = HOW == OUT_ADD ? mask[i] : bf16_float(float_bf16(__fmaf_rn(xn[i], of[i], of[CHANNELS + i])));
+					g[i] = passed(m, g[i]);
+				}
 				value[j] = pack(g);
+				UNROLL for (int i = 0; i < 4; i++) {
+					xn[i] = there ? xn[i] - of[2 * CHANNELS + i] : 0.0f;
+					g[i] = there ? g[i] : nothing();
+				}
 				sums.take(g, xn);
 			}
-			*(uint2*)(out.g + (own + at[j]) * CHANNELS + channel) = value[j];
+			if (there) *(uint2*)(out.g + own + at[j]) = value[j];
 		}
-		if (out.after) {
+		if (HOW != OUT_ALONE) {
 			float v = sums.sum();
 			runs[(block * PART_RUNS + run) * SUMS + RunSums::number()] = v;
 		}
@@ -113,7 +121,12 @@ DEVICE void data_grad(int number, const Conv& c, const Gradient& g, const bf16* 
 		BARRIER();
 		if (block < blocks) leave(sums, shared + cut.tile, c, p, pixel, block, blocks, cut.mt, cut.nt);
 		BARRIER();
-		part_out(out, c, p, shared + cut.tile, first, blocks, after, runs);
+		if (out.masks())
+			part_out<OUT_MASK>(out, c, p, shared + cut.tile, first, blocks, after, runs);
+		else if (out.adds())
+			part_out<OUT_ADD>(out, c, p, shared + cut.tile, first, blocks, after, runs);
+		else
+			part_out<OUT_ALONE>(out, c, p, shared + cut.tile, first, blocks, after, runs);
 		if (!out.after) continue;
 		BARRIER();
 		put_part(out.norm, runs, p.pixels(), group, part, n, first, blocks, Cb, PART_RUNS * SUMS);

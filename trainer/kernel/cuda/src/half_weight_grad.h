@@ -28,15 +28,22 @@ DEVICE Window window_of(const Conv& c, int images, int top, int left, int rows, 
 	return w;
 }
 
-// load_window loads a window, from image `first` of dy and from image x_first of x on, of so many blocks of channels of each, one behind the other. Coefficients are [k_blocks][COEFFICIENTS] and [c_blocks][COEFFICIENTS].
-DEVICE void load_window(uint4* gradients, uint4* inputs, const Gradient& g, const Input& in, const Conv& c, const Window& w, int first, int x_first, int k_block, int c_block, int k_blocks, int c_blocks,
-                        const float* coefficients, const float* x_coefficients) {
-	int out = c.Ho * c.Wo, plane = c.H * c.W, ks = channel_blocks(c.K) * out, cs = channel_blocks(c.C) * plane;
-	bool blocks = w.images == 1; // planes are the blocks of an image, or the images of a block
-	load_tile(gradients, {g.dy, g.xn, g.how}, extent_of(first * ks + k_block * out, blocks ? k_blocks : w.images, blocks ? out : ks, w.top, w.left, w.rows, w.columns, c.Wo, blocks ? (int)COEFFICIENTS : 0), coefficients);
-	load_tile(inputs, {in.x, in.x, in.how}, extent_of(x_first * cs + c_block * plane, blocks ? c_blocks : w.images, blocks ? plane : cs, w.x_top, w.x_left, w.x_rows, w.x_columns, c.W, blocks ? (int)COEFFICIENTS : 0),
-	          x_coefficients);
-	copy_async_wait<0>();
+// plane_of is the vectors from a block of channels of a tile of so many pixels to the next: so many that each begins like the first.
+DEVICE int plane_of(int pixels) { return ceil_div(2 * pixels, 16) * 16; }
+
+// load_gradients and load_inputs load a window from image `first` on, of `blocks` blocks of channels of one image, or of one block of any number of images. Blocks lie plane_of apart, images one behind the other.
+DEVICE void load_gradients(uint4* tile, const Gradient& g, const Conv& c, const Window& w, int first, int block, int blocks, const float* coefficients) {
+	int plane = c.Ho * c.Wo, all = channel_blocks(c.K);
+	Extent e = extent_of((first * all + block) * plane, max(w.images, blocks), blocks > 1 ? plane : all * plane, w.top, w.left, w.rows, w.columns, c.Wo, blocks > 1 ? (int)COEFFICIENTS : 0);
+	if (blocks > 1) e.lie = plane_of(w.rows * w.columns);
+	load_tile(tile, {g.dy, g.xn, g.how}, e, coefficients);
+}
+
+DEVICE void load_inputs(uint4* tile, const Input& in, const Conv& c, const Window& w, int first, int block, int blocks, const float* coefficients) {
+	int plane = c.H * c.W, all = channel_blocks(c.C);
+	Extent e = extent_of((first * all + block) * plane, max(w.images, blocks), blocks > 1 ? plane : all * plane, w.x_top, w.x_left, w.x_rows, w.x_columns, c.W, blocks > 1 ? (int)COEFFICIENTS : 0);
+	if (blocks > 1) e.lie = plane_of(w.x_rows * w.x_columns);
+	load_tile(tile, {in.x, in.x, in.how}, e, coefficients);
 }
 
 DEVICE void clear(Unit& u) {
@@ -147,7 +154,9 @@ DEVICE void weight_grad(int block, const Conv& c, const Input& in, const Gradien
 				Window w = window_of(c, min(to.tile_images, end - first), top, left, to.rows, to.columns);
 				int image = group * c.N + first;
 				BARRIER();
-				load_window(shared + gradients, shared + inputs, g, in, c, w, image, image, k_block, c_block, 1, 1, coefficients, coefficients + COEFFICIENTS);
+				load_gradients(shared + gradients, g, c, w, image, k_block, 1, coefficients);
+				load_inputs(shared + inputs, in, c, w, image, c_block, 1, coefficients + COEFFICIENTS);
+				copy_async_wait<0>();
 				BARRIER();
 				add_products(u, shared, gradients, inputs, c, w, tap, threadIdx.x / 32, GRAD_WARPS);
 			}
