@@ -31,7 +31,8 @@ def read(folder, epochs):
     each = len(losses) // epochs
     values = {f"loss, epoch {e + 1}": sum(losses[e * each:(e + 1) * each]) / each for e in range(epochs)}
     for key in ("test_accuracy", "test_loss", "gradient_norm"):
-        values[key.replace("_", " ")] = result[key]
+        if result[key] is not None:  # NORM=0 asks for no gradient norm
+            values[key.replace("_", " ")] = result[key]
     return values
 
 
