@@ -8,8 +8,10 @@ import (
 
 // recordings holds what the contract says of Recording, Mark and Pinned: 1, 2, 3, ... are added up on one stream, from numbers that another one brings, replay by replay.
 func recordings(t *testing.T, set kernel.Set, allocates bool) {
-	const n, times = 1024, 9 // whole blocks of channels
-	l := newLauncher(t, set, kernel.Elementwise(kernel.Add, n))
+	const n, times = 1024, 9
+	op := kernel.Elementwise(kernel.Add, n)
+	op.Block = 1 // in which every set takes it, of Real
+	l := newLauncher(t, set, op)
 	main, side := l.stream, set.NewStream()
 	sum, x, taken := l.alloc(kernel.Real, n), l.alloc(kernel.Real, n), l.alloc(kernel.Real, n)
 	give, given := hostReals(t, main, n)
