@@ -70,6 +70,8 @@ func (s *stream) Write(dst kernel.Memory, src any) {
 	m := s.device.own(dst)
 	if p, ok := src.(*kernel.Pinned); ok {
 		s.put(s.pinnedCopy(m, p, true))
+		runtime.KeepAlive(p) // until then: what frees them comes after
+		runtime.KeepAlive(m)
 		return
 	}
 	s.device.untaped(s)
@@ -87,6 +89,8 @@ func (s *stream) Read(dst any, src kernel.Memory) {
 	m := s.device.own(src)
 	if p, ok := dst.(*kernel.Pinned); ok {
 		s.put(s.pinnedCopy(m, p, false))
+		runtime.KeepAlive(p)
+		runtime.KeepAlive(m)
 		return
 	}
 	s.device.untaped(s)
