@@ -11,7 +11,9 @@
 #SBATCH --signal=B:TERM@60
 set -euo pipefail
 
-dither=${DITHER:-dither} out=${OUT:?the folder of the run} port=${PORT:-7070}
+dither=${DITHER:-dither} out=${OUT:?the folder of the run}
+# Jobs may share a node.
+port=${PORT:-$((10000 + SLURM_JOB_ID % 20000))}
 # Where the data set is, for all roles: the spec's arguments name it for the coordinator.
 data=data
 for ((i = 1; i <= $#; i++)); do

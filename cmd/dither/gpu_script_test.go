@@ -31,6 +31,7 @@ func TestGPUScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":    cmdExits,
 			"serve":    cmdServe,
+			"free":     cmdFree,
 			"ended":    cmdEnded,
 			"samebits": cmdSameBits,
 			"launch":   cmdLaunch,

@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"errors"
+	"strings"
 
 	"gorgonia.org/cu"
 )
@@ -33,10 +34,22 @@ const (
 	busy   = "another process may have it to itself: look at what `nvidia-smi -q -d COMPUTE` says"
 )
 
+// nameless are results that gorgonia.org/cu does not know.
+var nameless = map[string]string{
+	"UnknownErrorCode:46":  "CUDA_ERROR_DEVICE_UNAVAILABLE: " + busy,
+	"UnknownErrorCode:222": "CUDA_ERROR_UNSUPPORTED_PTX_VERSION: the driver is older than the kernels' binary: install a newer one",
+	"UnknownErrorCode:223": "CUDA_ERROR_JIT_COMPILATION_DISABLED: " + noCode,
+}
+
 // remedy is what can be done about err, to be written after it; "": nothing is known.
 func remedy(err error) string {
 	for result, words := range remedies {
 		if errors.Is(err, result) {
+			return ": " + words
+		}
+	}
+	for result, words := range nameless {
+		if strings.HasSuffix(err.Error(), result) {
 			return ": " + words
 		}
 	}
