@@ -86,7 +86,7 @@ cuda: ## compile the CUDA kernels into trainer/kernel/cuda/kernels.fatbin, with 
 test-gpu: ## run the CUDA kernels' suite and a small run, on a GPU if there is one, else on a driver made of software
 	.ci/test-gpu
 
-gpu-kit: ## build bin/kit.tar.gz: all that is tried and timed on a machine with a GPU, which needs no Go (docs/gpu.md; SHARED=folder)
+gpu-kit: ## build bin/kit.tar.xz: all that is tried and timed on a machine with a GPU, which needs no Go (docs/gpu.md; SHARED=folder)
 	SHARED='$(SHARED)' .ci/gpu kit
 
 gpu: ## the same, and run it here: suite, golden vectors, same bits, benches beside PyTorch, a long run (SHARED=folder DATA=folder GPU_FLAGS=--quick)
