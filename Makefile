@@ -88,7 +88,7 @@ test-gpu: ## run the CUDA kernels' suite and a small run, on a GPU if there is o
 
 precision-check: ## train in bf16 and in fp32, by several seeds, and hold the curves of the one to the seeds' spread of the other (DATASET=digits MODEL=resnet8 EPOCHS=8 SEEDS=4 and more: .ci/precision)
 	.ci/precision
-gpu-kit: ## build bin/kit.tar.gz: all that is tried and timed on a machine with a GPU, which needs no Go (docs/gpu.md; SHARED=folder)
+gpu-kit: ## build bin/kit.tar.xz: all that is tried and timed on a machine with a GPU, which needs no Go (docs/gpu.md; SHARED=folder)
 	SHARED='$(SHARED)' .ci/gpu kit
 
 gpu: ## the same, and run it here: suite, golden vectors, same bits, benches beside PyTorch, a long run (SHARED=folder DATA=folder GPU_FLAGS=--quick)
