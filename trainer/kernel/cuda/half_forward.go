@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/dither-ml/dither/trainer/kernel"
 )
@@ -12,7 +13,8 @@ import (
 const (
 	tileShared  = 64 << 10
 	blockShared = 112 << 10
-	smShared    = 227 << 10
+	smShared    = 227 << 10 // of a multiprocessor
+	mostShared  = 163 << 10 // of a block, on compute capability 8.0 too
 )
 
 // forwardCut is how a forward convolution is cut: see src/half_forward.h.
@@ -22,6 +24,7 @@ type forwardCut struct {
 	slice, share      int // blocks of output channels, and parts, of a block of threads
 	slices, shares    int // of a group
 	mt, nt            int // of a warp: times 16 pixels, times 16 channels
+	high              int // warps above each other in a part
 	tile, weights     int // bytes of shared memory
 	shared            int // in all
 }
@@ -34,7 +37,7 @@ func cutForward(o kernel.Op) forwardCut {
 	total := o.Groups * o.N * c.each()
 	for _, c.slice = range []int{4, 2, 1} {
 		c.slices = ceil(out, c.slice)
-		if c.slice > 1 && (c.slice >= 2*out || total*c.slices < multiprocessors*9/10 || !c.chooseWarps()) {
+		if c.slice > 1 && (c.passes(o) || c.slice >= 2*out || total*c.slices < multiprocessors*9/10 || !c.chooseWarps()) {
 			continue
 		}
 		if c.addShared(in); c.slice == 1 || c.shared <= blockShared {
@@ -42,13 +45,32 @@ func cutForward(o kernel.Op) forwardCut {
 		}
 	}
 	c.chooseWarps()
-	resident := max(min(smShared/(c.shared+1<<10), 4), 1)
-	for c.share = 1; c.share < 16 && total*c.slices/(2*c.share) >= multiprocessors*resident; {
-		c.share *= 2
+	if c.passes(o) {
+		c.mt, c.nt, c.high = 2, 1, ceil(ceil(c.rows*c.columns, 16), 2)
 	}
+	resident := 3 // blocks of threads on a multiprocessor: what the kernels' registers leave room for, and shared memory does
+	if c.mt*c.nt > 2 || c.passes(o) {
+		resident = 2
+	}
+	resident = max(min(smShared/(c.shared+1<<10), resident), 1)
+	c.chooseShare(total, multiprocessors*resident)
 	c.shares = ceil(o.N*c.each(), c.share)
 	return c
 }
+
+// chooseShare weighs turns of so many blocks at a time, each with the work to begin, against blocks that wait for others at the end.
+func (c *forwardCut) chooseShare(total, atOnce int) {
+	part := c.tile + c.result()
+	least := math.MaxInt
+	for share := 1; share <= 16; share *= 2 {
+		if cost := ceil(ceil(total, share)*c.slices, atOnce) * (share*part + c.weights + 8<<10); cost < least {
+			c.share, least = share, cost
+		}
+	}
+}
+
+// result is the bytes of a part of y in shared memory.
+func (c *forwardCut) result() int { return ceil(c.rows*c.columns, 16) * 16 * (32*c.slice + 16) }
 
 // chooseTile takes a tile for all taps, and as many channels as there are, where that fits.
 func (c *forwardCut) chooseTile(o kernel.Op, in int) {
@@ -71,10 +93,10 @@ func (c *forwardCut) chooseTile(o kernel.Op, in int) {
 
 // chooseWarps gives each warp as little as will do; it says whether that can be.
 func (c *forwardCut) chooseWarps() bool {
-	high := ceil(c.rows*c.columns, 16)
+	pixels := ceil(c.rows*c.columns, 16)
 	for _, w := range [][2]int{{1, 1}, {2, 1}, {2, 2}} {
 		c.mt, c.nt = w[0], w[1]
-		if ceil(high, c.mt)*ceil(c.slice, c.nt) <= warpsOf {
+		if c.high = ceil(pixels, c.mt); c.high*ceil(c.slice, c.nt) <= warpsOf {
 			return true
 		}
 	}
@@ -86,7 +108,18 @@ func (c *forwardCut) addShared(in int) {
 	pixel := 32*c.chunk + 16
 	c.tile = max(((c.rows-1)*c.step+c.span)*((c.columns-1)*c.step+c.span)*pixel, sumsScratch(c.slice))
 	c.weights = c.span * c.span * lanes * c.slice * pixel
-	c.shared = c.tile + c.weights + ceil(c.rows*c.columns, 16)*16*(32*c.slice+16) + 4*c.slice*(partPixels/32)*sumsOf + 4*c.slice*lanes + 8*in*lanes
+	c.shared = c.tile + c.weights + c.result() + 4*c.slice*(partPixels/32)*sumsOf + 4*c.slice*lanes + 8*in*lanes
+}
+
+// passes says whether a tile for all taps and channels is too much.
+func (c *forwardCut) passes(o kernel.Op) bool { return c.span < o.R || c.chunk < o.Padded(o.C)/lanes }
+
+// kernel is the one for it.
+func (c *forwardCut) kernel(o kernel.Op) string {
+	if c.passes(o) {
+		return "half_conv_forward_passes"
+	}
+	return fmt.Sprintf("half_conv_forward_%dx%d", c.mt, c.nt)
 }
 
 // covers says whether the tiles hold every pixel of the input, so that z comes about on the way.
@@ -124,16 +157,23 @@ func planHalfConvForward(k *prepared) {
 	}
 
 	c := cutForward(k.Op)
+	if !c.divides(k.N) {
+		k.err = fmt.Errorf("%v: images too large: %w", k.Op, kernel.ErrUnsupported)
+		return
+	}
 	if before == 2 && !c.covers(k.Op) {
 		k.addHalfNorm(x, mean, variance, gamma, beta, r, z, normStride)
 		before, x = 0, z.(place)
 	}
+	tile, threads := (c.columns-1)*c.step+c.span, halfThreads/2/c.chunk // a tile's columns; threads that copy the pixels of a block of channels
 	var partSums, cells, counters any = 0, 0, 0
 	if after != 0 {
 		partSums, cells, counters = k.groupSums(k.N*c.each(), k.Padded(k.K)/lanes, c.slices)
 	}
-	k.addBlocks(fmt.Sprintf("half_conv_forward_%dx%d", c.mt, c.nt), k.Groups*c.slices*c.shares, halfThreads, c.shared,
+	k.addBlocks(c.kernel(k.Op), k.Groups*c.slices*c.shares, halfThreads, c.shared,
 		x, mean, variance, gamma, beta, r, w, shift, z, y, outMean, outVariance, record, sums, partSums, cells, counters,
-		k.N, k.C, k.H, k.W, k.K, k.R, k.Stride, k.OutH(), k.OutW(), c.rows, c.columns, c.span, c.step, c.chunk, c.slice, c.share, c.tile, c.weights,
+		k.N, k.C, k.H, k.W, k.K, k.R, k.Stride, k.OutH(), k.OutW(), c.rows, c.columns, c.span, c.step, c.chunk, c.slice, c.share, c.high,
+		c.wide, c.each(), c.slices, c.shares, magic(c.columns), tile, magic(tile), magic(c.wide), magic(c.each()), magic(c.slices), magic(c.shares), threads, magic(threads), magic(2*c.chunk), magic(lanes*c.slice), magic(c.high),
+		c.tile, c.weights,
 		before, after, normStride, recordStride, sumsStride, float32(k.Epsilon))
 }

@@ -48,7 +48,7 @@ func TestCutsFit(t *testing.T) {
 			t.Fatalf("%v: parts %+v", o, p)
 		}
 		high, wide := ceil(ceil(p.rows*p.columns, 16), c.mt), ceil(c.slice, c.nt)
-		if c.shared > smShared || high*wide > warpsOf || cellParts%c.share != 0 || c.slices*c.slice*lanes < o.K || c.shares*c.share < o.N*p.each() {
+		if c.shared > mostShared || high*wide > warpsOf || cellParts%c.share != 0 || c.slices*c.slice*lanes < o.K || c.shares*c.share < o.N*p.each() {
 			t.Fatalf("%v: cut %+v", o, c)
 		}
 		again := o

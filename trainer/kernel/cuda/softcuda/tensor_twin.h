@@ -29,6 +29,16 @@ DEVICE bf16 float_bf16(float v) {
 
 DEVICE unsigned pack_bf16(float low, float high) { return float_bf16(low) | static_cast<unsigned>(float_bf16(high)) << 16; }
 
+namespace softcuda {
+inline float number(unsigned bits) { return __uint_as_float(bits << 16); }
+inline unsigned relu_number(unsigned bits) { return (bits & 0x7fff) > 0x7f80 ? 0x7fff : bits & 0x8000 ? 0 : bits; }
+}  // namespace softcuda
+
+DEVICE unsigned relu_pair(unsigned pair) { return ::softcuda::relu_number(pair & 0xffff) | ::softcuda::relu_number(pair >> 16) << 16; }
+
+// Rounded to float first, which no sum of two bf16 numbers shows: where it is not exact, the smaller number is too small to make a tie.
+DEVICE unsigned add_pair(unsigned a, unsigned b) { return pack_bf16(::softcuda::number(a) + ::softcuda::number(b), ::softcuda::number(a >> 16) + ::softcuda::number(b >> 16)); }
+
 #define SOFTCUDA_PLACE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 DEVICE void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], SOFTCUDA_PLACE) { ::softcuda::warp_product(d, a, b, file, line); }

@@ -23,6 +23,17 @@ enum { CHANNELS = 16 };
 
 enum { RUN_PIXELS = 32, PART_PIXELS = 256, PART_RUNS = PART_PIXELS / RUN_PIXELS, SUMS = 2 * CHANNELS, CELL_PARTS = 256 };
 
+// Division by a number that a launch knows: a/by = ((a + 1) magic) >> 32 with magic = (2^32 - 1)/by rounded down, for a >= 0 and (a + 1) by <= 2^32.
+struct Divisor {
+	int by;
+	unsigned magic;
+
+	__device__ Divisor(int by) : by(by), magic(0xffffffffu / (unsigned)by) {}
+	__device__ Divisor(int by, int magic) : by(by), magic((unsigned)magic) {}
+	__device__ int quotient(int a) const { return (int)(((unsigned long long)(unsigned)a * magic + magic) >> 32); }
+	__device__ int remainder(int a) const { return a - quotient(a) * by; }
+};
+
 // What a missing term is.
 DEVICE float nothing() { return -0.0f; }
 
@@ -40,11 +51,11 @@ DEVICE uint2 pack(const float (&v)[4]) { return make_uint2(pack_bf16(v[0], v[1])
 DEVICE uint4 pack(const float (&v)[8]) { return make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]), pack_bf16(v[6], v[7])); }
 
 // relu and the sum of pairs, and of vectors of pairs.
-DEVICE unsigned half_relu(unsigned v) { return pack_bf16(rectified(low_bf16(v)), rectified(high_bf16(v))); }
-DEVICE unsigned half_add(unsigned a, unsigned b) { return pack_bf16(low_bf16(a) + low_bf16(b), high_bf16(a) + high_bf16(b)); }
+DEVICE unsigned half_relu(unsigned v) { return relu_pair(v); }
+DEVICE unsigned half_add(unsigned a, unsigned b) { return add_pair(a, b); }
 
-DEVICE uint4 half_relu(uint4 v) { return make_uint4(half_relu(v.x), half_relu(v.y), half_relu(v.z), half_relu(v.w)); }
-DEVICE uint4 half_add(uint4 a, uint4 b) { return make_uint4(half_add(a.x, b.x), half_add(a.y, b.y), half_add(a.z, b.z), half_add(a.w, b.w)); }
+DEVICE uint4 half_relu(uint4 v) { return make_uint4(relu_pair(v.x), relu_pair(v.y), relu_pair(v.z), relu_pair(v.w)); }
+DEVICE uint4 half_add(uint4 a, uint4 b) { return make_uint4(add_pair(a.x, b.x), add_pair(a.y, b.y), add_pair(a.z, b.z), add_pair(a.w, b.w)); }
 
 // half_passed: a where v > 0, else 0.
 DEVICE unsigned half_passed(unsigned v, unsigned a) { return (low_bf16(v) > 0.0f ? a & 0xffffu : 0u) | (high_bf16(v) > 0.0f ? a & 0xffff0000u : 0u); }
@@ -58,11 +69,14 @@ DEVICE float2 half_affine(float mean, float variance, float gamma, float beta, f
 	return make_float2(scale, __fmaf_rn(-mean, scale, beta));
 }
 
-// half_norm is norm of 8 channels, rounded.
-DEVICE uint4 half_norm(uint4 x, const float2 (&affine)[8]) {
+// half_norm is norm of 8 channels, rounded; affine at a multiple of 16 bytes.
+DEVICE uint4 half_norm(uint4 x, const float2* affine) {
 	float v[8];
 	unpack(x, v);
-	for (int i = 0; i < 8; i++) v[i] = __fmaf_rn(v[i], affine[i].x, affine[i].y);
+	for (int i = 0; i < 8; i += 2) {
+		float4 of = *(const float4*)(affine + i);
+		v[i] = __fmaf_rn(v[i], of.x, of.y), v[i + 1] = __fmaf_rn(v[i + 1], of.z, of.w);
+	}
 	return pack(v);
 }
 
@@ -128,9 +142,9 @@ DEVICE void add_up(const float* rows, int n, int apart, int blocks, float* sums)
 	const int warp = threadIdx.x / 32, warps = blockDim.x / 32, lane = threadIdx.x % 32;
 	float* wholes = sums;                      // [8][blocks][SUMS], of 256 rows each
 	float* chunks = sums + 8 * SUMS * blocks;  // [8][blocks][SUMS], of 32 rows each
-	for (int whole = 0; whole * 256 < n; whole++) {
+	NOT_UNROLLED for (int whole = 0; whole * 256 < n; whole++) {
 		int left = min(n - whole * 256, 256), count = ceil_div(left, 32);
-		for (int unit = warp; unit < count * blocks; unit += warps) {
+		NOT_UNROLLED for (int unit = warp; unit < count * blocks; unit += warps) {
 			int chunk = unit / blocks, block = unit % blocks, first = chunk * 32 + lane / 8 * 8;
 			const float* from = rows + block * apart + (whole * 256 + first) * SUMS + lane % 8 * 4;
 			float4 row[8];
@@ -147,27 +161,26 @@ DEVICE void add_up(const float* rows, int n, int apart, int blocks, float* sums)
 				for (int i = 0; i < 4; i++) chunks[unit * SUMS + lane * 4 + i] = v[i];
 		}
 		BARRIER();
-		for (int i = threadIdx.x; i < blocks * SUMS; i += blockDim.x) wholes[whole * blocks * SUMS + i] = sum_of_runs(chunks + i, count, blocks * SUMS);
+		NOT_UNROLLED for (int i = threadIdx.x; i < blocks * SUMS; i += blockDim.x) wholes[whole * blocks * SUMS + i] = sum_of_runs(chunks + i, count, blocks * SUMS);
 		BARRIER();
 	}
 	if (n > 256) {
-		for (int i = threadIdx.x; i < blocks * SUMS; i += blockDim.x) sums[i] = sum_of_runs(wholes + i, ceil_div(n, 256), blocks * SUMS);
+		NOT_UNROLLED for (int i = threadIdx.x; i < blocks * SUMS; i += blockDim.x) sums[i] = sum_of_runs(wholes + i, ceil_div(n, 256), blocks * SUMS);
 		BARRIER();
 	}
 }
 
 // is_last says whether all `of` blocks that share the counter have come here, this one being the last; then it sees what they wrote. The whole block calls it.
 DEVICE bool is_last(int* counter, int of, int* flag) {
-	fence();
 	BARRIER();
-	if (threadIdx.x == 0) {
+	if (threadIdx.x == 0) {  // its fences do for the block, on this side of a barrier
+		fence();
 		*flag = add_ticket(counter) == of - 1;
+		fence();
 		if (*flag) *counter = 0;
 	}
 	BARRIER();
-	if (!*flag) return false;
-	fence();
-	return true;
+	return *flag;
 }
 
 // The sums of a group on their way through the workspace, of a slice of its blocks of channels that one block of threads has at a time.
@@ -188,7 +201,7 @@ DEVICE bool group_sums(const GroupSums& s, int part, float* sums) {
 	if (!is_last(s.counters + cell, ceil_div(of, s.share), flag)) return false;
 	add_up(s.parts + cell * CELL_PARTS * SUMS, of, s.n * SUMS, s.blocks, sums);
 	if (cells == 1) return true;
-	for (int i = threadIdx.x; i < s.blocks * SUMS; i += blockDim.x) s.cells[(i / SUMS * cells + cell) * SUMS + i % SUMS] = sums[i];
+	NOT_UNROLLED for (int i = threadIdx.x; i < s.blocks * SUMS; i += blockDim.x) s.cells[(i / SUMS * cells + cell) * SUMS + i % SUMS] = sums[i];
 	if (!is_last(s.counters + cells, cells, flag)) return false;
 	add_up(s.cells, cells, cells * SUMS, s.blocks, sums);
 	return true;

@@ -21,15 +21,6 @@ DEVICE int tile_vector(int pixel, int half) { return 2 * pixel + (half ^ (pixel 
 // plane_of is the vectors from a block of channels of a tile of so many pixels to the next: so many that each begins like the first.
 DEVICE int plane_of(int pixels) { return ceil_div(2 * pixels, 16) * 16; }
 
-// Divides whole numbers from 0 to 65535 by one from 1 to 65535.
-struct Divisor {
-	unsigned inverse; // ceil(2^32/by); 0 where by is 1
-
-	__device__ explicit Divisor(int by) : inverse(by == 1 ? 0u : 0xffffffffu / (unsigned)by + 1u) {}
-
-	__device__ int quotient(int v) const { return inverse == 0 ? v : (int)__umulhi((unsigned)v, inverse); }
-};
-
 // What becomes of an activation as it is read: kernel.Alone, NormReLU, NormGrad and NormEvalGrad.
 enum { READ_ALONE = 0, READ_NORM_RELU = 1, READ_NORM_GRAD = 3, READ_NORM_EVAL_GRAD = 4 };
 

@@ -53,8 +53,6 @@ KERNEL(half_norm_forward, (const uint4* x, const float2* affine, const uint4* r,
 	int i = thread_number();
 	if (i >= n) return;
 	int block = i / (2 * P) % blocks, group = i / (2 * P * blocks) / images;
-	float2 of[8];
-	for (int j = 0; j < 8; j++) of[j] = affine[(group * blocks + block) * CHANNELS + i % 2 * 8 + j];
-	uint4 v = half_norm(x[i], of);
+	uint4 v = half_norm(x[i], affine + (group * blocks + block) * CHANNELS + i % 2 * 8);
 	y[i] = r ? half_relu(half_add(v, r[i])) : v;
 }

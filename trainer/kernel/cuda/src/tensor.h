@@ -5,6 +5,7 @@
 //   bf16_float(v)  float_bf16(v)             to float; to bf16, to nearest even, every NaN becoming 0x7fff
 //   pack_bf16(low, high)                     two floats as bf16: low in bits 0..15, high in bits 16..31
 //   low_bf16(u)  high_bf16(u)                of such a pair
+//   relu_pair(u)  add_pair(u, v)             of such pairs: +0 where a number is below or -0, NaN where it is NaN; the sums, rounded once
 //   mma_bf16(d, a, b)                        d[16][8] += a[16][16] b[16][8]
 //   load_matrices(r, row)                    4 or 2 matrices of 8 by 8 bf16 from shared memory, as mma_bf16 wants them
 //   load_matrices_transposed(r, row)         each of them transposed
@@ -62,6 +63,18 @@ DEVICE bf16 float_bf16(float v) {
 DEVICE unsigned pack_bf16(float low, float high) {
 	unsigned r;
 	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+	return r;
+}
+
+DEVICE unsigned relu_pair(unsigned pair) {
+	unsigned r;
+	asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(r) : "r"(pair), "r"(0));
+	return r;
+}
+
+DEVICE unsigned add_pair(unsigned a, unsigned b) {
+	unsigned r;
+	asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(0x3f803f80), "r"(b));  // a 1 + b
 	return r;
 }
 

@@ -142,6 +142,30 @@ func TestRounded(t *testing.T) {
 	hold(t, bits(t, out, 0), want)
 }
 
+// Zeros of both signs and denormals; sums that are ties, or just beside one, or beyond the largest number.
+func TestPairs(t *testing.T) {
+	from := []uint32{
+		0x3f800000, 0x3b800000, 0x3f810000, 0x3b800000, 0x3f800000, 0x3b810000, 0x80000000, 0x80000000, 0x00000000, 0x80000000, 0x00010000, 0x80030000, 0xbf800000, 0x3f810000, 0x7f7f0000, 0x7b800000, 0x7f800000, 0xff800000,
+	}
+	relu := []uint32{
+		0x3f800000, 0x3b800000, 0x3f810000, 0x3b800000, 0x3f800000, 0x3b810000, 0, 0, 0, 0, 0x00010000, 0, 0, 0x3f810000, 0x7f7f0000, 0x7b800000, 0x7f800000, 0,
+	}
+	sum := []uint32{0x3f800000, 0x3f820000, 0x3f810000, 0x80000000, 0, 0x80020000, 0x3c000000, 0x7f800000, 0x7fff0000}
+	var numbers, want []float32
+	for i := range from {
+		numbers, want = append(numbers, math.Float32frombits(from[i])), append(want, math.Float32frombits(relu[i]))
+	}
+	nan := math.Float32frombits(0x7fff0000) // what was never written
+	want = append(want, nan, nan)
+	for _, v := range sum {
+		want = append(want, math.Float32frombits(v), math.Float32frombits(v))
+	}
+	want = append(want, nan, nan)
+	n := len(from) + 2
+	out := play(t, "", fmt.Sprint("alloc x ", n), fmt.Sprint("alloc y ", 2*n), "put x"+words(numbers), fmt.Sprintf("launch paired 1 %d 0 x y", n), fmt.Sprint("bits y ", 2*n))
+	hold(t, bits(t, out, 0), want)
+}
+
 func TestRightTensorKernels(t *testing.T) {
 	for _, checks := range every {
 		out := play(t, "SOFTCUDA_CHECK="+checks,

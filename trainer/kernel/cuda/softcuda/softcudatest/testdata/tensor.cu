@@ -69,6 +69,14 @@ KERNEL(rounded, (const float *x, float *y)) {
 	y[i] = same ? bf16_float(v) : -1.0f;
 }
 
+// y [2][n] = relu of x as bf16, and the sum with its neighbour, both in the upper half of a pair; the lower half agrees, or it is -1.
+KERNEL(paired, (const float *x, float *y)) {
+	const int i = threadIdx.x, n = blockDim.x;
+	const unsigned own = pack_bf16(x[i], x[i]), other = pack_bf16(x[i ^ 1], x[i ^ 1]), relu = relu_pair(own), sum = add_pair(own, other);
+	y[i] = relu >> 16 == (relu & 0xffff) ? high_bf16(relu) : -1.0f;
+	y[n + i] = sum >> 16 == (sum & 0xffff) ? high_bf16(sum) : -1.0f;
+}
+
 // y[i] = x[n-1-i], n = 4 a thread, in pieces of 16 bytes that other threads copied: two groups, of which the second is zeros for odd threads.
 KERNEL(copied, (const float *x, float *y)) {
 	SHARED_DYNAMIC(float, tile);
