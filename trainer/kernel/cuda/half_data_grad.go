@@ -11,12 +11,13 @@ import (
 // dataCut is how the gradient of a convolution's input is cut: see src/half_data_grad.h.
 type dataCut struct {
 	parts
-	chunk, taps              int // a function of the convolution's shape alone, since the order of its sums is
-	slice, share             int // blocks of input channels, and parts, of a block of threads
-	slices, shares           int // of a group
-	mt, nt                   int // of a warp: times 16 pixels, times 16 channels
-	weightsAt, tileAt, runAt int // vectors of 16 bytes in front
-	shared                   int // bytes
+	chunk, taps       int // a function of the convolution's shape alone, since the order of its sums is
+	slice, share      int // blocks of input channels, and parts, of a block of threads
+	slices, shares    int // of a group
+	mt, nt            int // of a warp: times 16 pixels, times 16 channels
+	weightsAt, tileAt int // vectors of 16 bytes in front
+	behindAt, runAt   int
+	shared            int // bytes
 }
 
 // cutDataGrad cuts as coarsely as it may where an H200 is filled all the same.
@@ -68,7 +69,7 @@ func (c *dataCut) chooseWarps() bool {
 	return false
 }
 
-// place finds the places in shared memory of a block: a vector of zeros, coefficients of dy and of the slice, weights, the tile (later dx, and what sums take), the sums of runs.
+// place finds the places in shared memory of a block: a vector of zeros, coefficients of dy and of the slice, weights, the tile (later dx, and what sums take), what stands behind, the sums of runs.
 func (c *dataCut) place(o kernel.Op, in, out int) {
 	coefficients := 4 * 3 * lanes * c.slice
 	if o.Before != kernel.Alone {
@@ -77,7 +78,15 @@ func (c *dataCut) place(o kernel.Op, in, out int) {
 	c.weightsAt = ceil(1+coefficients/16, 8) * 8
 	c.tileAt = ceil(c.weightsAt+c.taps*c.chunk*lanes*weightRow(c.slice)/16, 8) * 8
 	tile := max(c.chunk*c.tileBytes(o), c.slice*c.rows*c.columns*pixelBytes, sumsScratch(c.slice))
-	c.runAt = c.tileAt + ceil(tile, 16)
+	behind := c.slice * ceil(c.rows*c.columns, 8) * 8 * pixelBytes
+	switch o.After {
+	case kernel.Alone:
+		behind = 0
+	case kernel.AddReLUNormSums, kernel.AddReLUNormSquares:
+		behind *= 3
+	}
+	c.behindAt = c.tileAt + ceil(tile, 16)
+	c.runAt = c.behindAt + behind/16
 	c.shared = 16*c.runAt + 4*c.slice*(partPixels/32)*sumsOf
 }
 
@@ -117,7 +126,7 @@ func (k *prepared) resultParams(c dataCut, at, skipped int) (params []any, next 
 
 // cutParams are those of the cut, dataBlocks its blocks of threads.
 func (c dataCut) params() []any {
-	return []any{c.rows, c.columns, c.chunk, c.taps, c.slice, c.share, c.mt, c.nt, c.weightsAt, c.tileAt, c.runAt}
+	return []any{c.rows, c.columns, c.chunk, c.taps, c.slice, c.share, c.mt, c.nt, c.weightsAt, c.tileAt, c.behindAt, c.runAt}
 }
 
 func planHalfConvDataGrad(k *prepared) {

@@ -7,8 +7,8 @@
 //   SHARED(float, tile, 256);                                  a block's array at a multiple of 16 bytes, uninitialised; 48 KiB a kernel in all
 //   SHARED_DYNAMIC(float, tiles);                              the one array whose bytes the launch gives, at a multiple of 128
 //   DEVICE float square(float x) { ... }                       a function that kernels call
-//   UNROLL for (...) ...                                       a loop that must be unrolled, for what it indexes to stay in registers
 //   BARRIER();                                                 __syncthreads(), every thread of the block
+//   UNROLL for (...)                                           a loop that must be unrolled, for what it indexes to stay in registers
 //   NOT_UNROLLED for (...)                                     a loop of few turns that is to stay one: instructions have a cache too
 //   DEVICE_TABLE float weights[4] = {...};                     constants
 //
@@ -32,8 +32,8 @@
 	type *const name = reinterpret_cast<type *>(dynamic_shared_bytes)
 #define DEVICE static __device__ __forceinline__
 #define DEVICE_TABLE static __constant__ const
-#define UNROLL _Pragma("unroll")
 #define BARRIER() __syncthreads()
+#define UNROLL _Pragma("unroll")
 #define NOT_UNROLLED _Pragma("unroll 1")
 
 #endif

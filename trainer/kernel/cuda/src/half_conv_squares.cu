@@ -70,7 +70,7 @@ DEVICE void conv_squares(const Conv& c, const Input& in, const Gradient& g, cons
 		Window w = window_of(c, 1, 0, 0, to.rows, to.columns);
 		if (to.whole) {
 			BARRIER();
-			load_gradients(shared + to.gradients, g, c, w, m, 0, Kb, coefficients);
+			load_gradients(shared + to.gradients, g, c, w, m, 0, Kb, coefficients, [] {});
 			if (m == first) load_inputs(shared + to.inputs, in, c, w, image, 0, Cb, x_coefficients);
 			copy_async_wait<0>();
 			BARRIER();
@@ -84,7 +84,7 @@ DEVICE void conv_squares(const Conv& c, const Input& in, const Gradient& g, cons
 					if (!to.whole) {
 						w = window_of(c, 1, top, left, to.rows, to.columns);
 						BARRIER();
-						load_gradients(shared + to.gradients, g, c, w, m, k_block, 1, coefficients);
+						load_gradients(shared + to.gradients, g, c, w, m, k_block, 1, coefficients, [] {});
 						load_inputs(shared + to.inputs, in, c, w, image, c_block, 1, x_coefficients);
 						copy_async_wait<0>();
 						BARRIER();

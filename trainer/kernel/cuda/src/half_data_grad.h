@@ -16,11 +16,11 @@ struct DataCut {
 	int rows, columns;              // of a part
 	int chunk, taps;                // blocks of output channels and taps whose products are made in one go
 	int slice, share, mt, nt;       // blocks of input channels and parts of a block of threads
-	int weights, tile, runs;        // the coefficients of dy, then of what is behind, lie in front of the weights
+	int weights, tile, behind, runs; // the coefficients of dy, then of what is behind, lie in front of the weights
 };
 
-#define DATA_CUT_PARAMETERS int rows, int columns, int chunk, int taps, int slice, int share, int mt, int nt, int weights_at, int tile_at, int runs_at
-#define DATA_CUT {rows, columns, chunk, taps, slice, share, mt, nt, weights_at, tile_at, runs_at}
+#define DATA_CUT_PARAMETERS int rows, int columns, int chunk, int taps, int slice, int share, int mt, int nt, int weights_at, int tile_at, int behind_at, int runs_at
+#define DATA_CUT {rows, columns, chunk, taps, slice, share, mt, nt, weights_at, tile_at, behind_at, runs_at}
 
 // A part of dx, and the rows and columns of dy that it meets.
 struct DataPart {
@@ -41,7 +41,7 @@ struct DataPart {
 	__device__ int pixels() const { return height * width; }
 
 	// plane is the vectors from a block of channels of the tile to the next: so many that each begins like the first.
-	__device__ int plane() const { return ceil_div(2 * high * wide, 16) * 16; }
+	__device__ int plane() const { return plane_of(high * wide); }
 };
 
 // load_weights begins to copy the weights of so many taps and blocks of output channels from w [R R][Kp][Cp].
@@ -123,14 +123,8 @@ DEVICE void add_data_products(DataSums& sums, const uint4* shared, const Conv& c
 		add_data_products<MT, NT, 1>(sums, shared, c, cut, p, tap, taps, count, pixel, n);
 }
 
-// bare says whether a row (or column) of dx meets none of dy, between two rows of a stride that is wider than the window.
-DEVICE bool bare(int at, const Conv& c, int n) {
-	int last = (at + c.R / 2) / c.stride;
-	return last >= n || last * c.stride < at - c.R / 2;
-}
-
-// leave rounds a warp's sums and puts them into the tile, which then is of dx: [blocks][pixels][16]. A pixel that meets nothing is 0, whatever the weights.
-DEVICE void leave(const DataSums& sums, uint4* tile, const Conv& c, const DataPart& p, int pixel, int n, int blocks, int mt, int nt) {
+// leave rounds a warp's sums and puts them into the tile, which then is of dx: [blocks][pixels][16].
+DEVICE void leave(const DataSums& sums, uint4* tile, const DataPart& p, int pixel, int n, int blocks, int mt, int nt) {
 	const int lane = threadIdx.x % 32;
 	UNROLL for (int m = 0; m < 2; m++) {
 		UNROLL for (int i = 0; i < 2; i++) {
@@ -141,9 +135,23 @@ DEVICE void leave(const DataSums& sums, uint4* tile, const Conv& c, const DataPa
 					if (of >= p.pixels()) continue;
 					unsigned* to = (unsigned*)(tile + (n + i) * 2 * p.pixels() + tile_vector(of, h)) + lane % 4;
 					*to = pack_bf16(sums.of[m][i][h][2 * q], sums.of[m][i][h][2 * q + 1]);
-					if (c.stride > c.R && (bare(p.y + of / p.width, c, c.Ho) || bare(p.x + of % p.width, c, c.Wo))) *to = 0;
 				}
 			}
 		}
 	}
+}
+
+// bare says whether a row (or column) of dx meets none of dy, between two rows of a stride that is wider than the window.
+DEVICE bool bare(int at, const Conv& c, int n) {
+	int last = (at + c.R / 2) / c.stride;
+	return last >= n || last * c.stride < at - c.R / 2;
+}
+
+// clear_bare makes pixels that meet nothing 0, whatever the weights.
+DEVICE void clear_bare(uint4* tile, const Conv& c, const DataPart& p, int blocks) {
+	for (int v = threadIdx.x; v < 2 * p.pixels() * blocks; v += DATA_THREADS) {
+		int i = v / 2 % p.pixels();
+		if (bare(p.y + i / p.width, c, c.Ho) || bare(p.x + i % p.width, c, c.Wo)) tile[v / 2 / p.pixels() * 2 * p.pixels() + tile_vector(i, v % 2)] = make_uint4(0, 0, 0, 0);
+	}
+	BARRIER();
 }

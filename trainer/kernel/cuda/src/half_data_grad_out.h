@@ -33,50 +33,58 @@ DEVICE void put_result(float* to, const DataResult& out, int group, int first, i
 	}
 }
 
+// load_behind begins to copy what stands behind a part into shared memory: xn, and r and z, each [blocks][pixels][16].
+DEVICE void load_behind(uint4* to, const DataResult& out, const Conv& c, const DataPart& p, int first, int blocks) {
+	int own = p.image * channel_blocks(c.C) + first, before = p.image / out.repeat * channel_blocks(c.C) + first, plane = c.H * c.W, lie = plane_of(p.pixels());
+	Extent e = extent_of(before * plane, blocks, plane, p.y, p.x, p.height, p.width, c.W, 0);
+	e.lie = lie;
+	load_tile(to, {out.xn, out.xn, READ_ALONE}, e, nullptr, [] {});
+	if (!out.adds()) return;
+	load_tile(to + 2 * blocks * lie, {out.z, out.z, READ_ALONE}, e, nullptr, [] {});
+	e.from += 2 * (own - before) * plane;
+	load_tile(to + blocks * lie, {out.r, out.r, READ_ALONE}, e, nullptr, [] {});
+}
+
 // What becomes of dx.
 enum { OUT_ALONE, OUT_MASK, OUT_ADD };
 
-// part_out takes a part's dx out of the tile. A warp does a run of a block of channels: 4 pixels of 4 channels a lane, whose sums it leaves in runs [blocks][PART_RUNS][SUMS]. A pixel that there is not is read as the last one, and counts
+// part_out takes a part's dx out of the tile; `behind` is what load_behind left. A warp does a run of a block of channels: 4 pixels of 4 channels a lane, whose sums it leaves in runs [blocks][PART_RUNS][SUMS]. A pixel that there is not is read as the last one, and counts
 // for nothing.
 template <int HOW>
-DEVICE void part_out(const DataResult& out, const Conv& c, const DataPart& p, const uint4* tile, int first, int blocks, const float* coefficients, float* runs) {
-	const int pixels = p.pixels(), count = ceil_div(pixels, RUN_PIXELS), channel = RunSums::channel(), Cb = channel_blocks(c.C), plane = c.H * c.W;
+DEVICE void part_out(const DataResult& out, const Conv& c, const DataPart& p, const uint4* tile, const uint4* behind, int first, int blocks, const float* coefficients, float* runs) {
+	const int pixels = p.pixels(), count = ceil_div(pixels, RUN_PIXELS), channel = RunSums::channel(), lie = plane_of(pixels);
 	Divisor across(p.width), units(count);
 	for (int unit = threadIdx.x / 32; unit < count * blocks; unit += DATA_WARPS) {
-		int block = units.quotient(unit), run = unit - block * count, first_pixel = run * RUN_PIXELS + RunSums::pixel(), at[4];
-		int own = (p.image * Cb + first + block) * plane * CHANNELS + channel, before = HOW == OUT_ALONE ? 0 : (p.image / out.repeat * Cb + first + block) * plane * CHANNELS + channel;
-		uint2 value[4], r[4], z[4], x[4];
-		UNROLL for (int j = 0; j < 4; j++) {
-			int i = min(first_pixel + 8 * j, pixels - 1), row = across.quotient(i);
-			at[j] = ((p.y + row) * c.W + p.x + i - row * p.width) * CHANNELS;
-			if (HOW == OUT_ADD) r[j] = *(const uint2*)(out.r + own + at[j]), z[j] = *(const uint2*)(out.z + before + at[j]);
-			if (HOW != OUT_ALONE) x[j] = *(const uint2*)(out.xn + before + at[j]);
-			value[j] = ((const uint2*)(tile + block * 2 * pixels + tile_vector(i, channel / 8)))[channel / 4 % 2];
-		}
+		int block = units.quotient(unit), run = unit - block * count, first_pixel = run * RUN_PIXELS + RunSums::pixel();
+		bf16* to = out.g + (p.image * channel_blocks(c.C) + first + block) * c.H * c.W * CHANNELS + channel;
 		const float* of = coefficients + block * COEFFICIENTS + channel;
 		RunSums sums;
 		UNROLL for (int j = 0; j < 4; j++) {
+			int i = min(first_pixel + 8 * j, pixels - 1), row = across.quotient(i), half = channel / 8, at = channel / 4 % 2;
 			bool there = first_pixel + 8 * j < pixels;
+			const uint4* other = behind + block * lie + tile_vector(i, half);
+			uint2 value = ((const uint2*)(tile + block * 2 * pixels + tile_vector(i, half)))[at];
 			if (HOW != OUT_ALONE) {
 				float g[4], xn[4], mask[4];
-				unpack(x[j], xn);
+				unpack(((const uint2*)other)[at], xn);
 				if (HOW == OUT_ADD) {
-					value[j] = make_uint2(half_add(value[j].x, r[j].x), half_add(value[j].y, r[j].y));
-					unpack(z[j], mask);
+					uint2 r = ((const uint2*)(other + blocks * lie))[at];
+					value = make_uint2(half_add(value.x, r.x), half_add(value.y, r.y));
+					unpack(((const uint2*)(other + 2 * blocks * lie))[at], mask);
 				}
-				unpack(value[j], g);
+				unpack(value, g);
 				UNROLL for (int i = 0; i < 4; i++) {
 					float m = HOW == OUT_ADD ? mask[i] : bf16_float(float_bf16(__fmaf_rn(xn[i], of[i], of[CHANNELS + i])));
 					g[i] = passed(m, g[i]);
 				}
-				value[j] = pack(g);
+				value = pack(g);
 				UNROLL for (int i = 0; i < 4; i++) {
 					xn[i] = there ? xn[i] - of[2 * CHANNELS + i] : 0.0f;
 					g[i] = there ? g[i] : nothing();
 				}
 				sums.take(g, xn);
 			}
-			if (there) *(uint2*)(out.g + own + at[j]) = value[j];
+			if (there) *(uint2*)(to + ((p.y + row) * c.W + p.x + i - row * p.width) * CHANNELS) = value;
 		}
 		if (HOW != OUT_ALONE) {
 			float v = sums.sum();
@@ -93,24 +101,37 @@ DEVICE void data_grad(int number, const Conv& c, const Gradient& g, const bf16* 
 	float *coefficients = (float*)(shared + 1), *after = coefficients + (g.how == READ_ALONE ? 0 : Kb * COEFFICIENTS), *runs = (float*)(shared + cut.runs);
 	const bool once = cut.chunk >= Kb && cut.taps >= all;
 	if (once) load_weights(shared + cut.weights, w, c, 0, all, 0, Kb, first, blocks, pitch);
-	if (threadIdx.x == 0) shared[0] = make_uint4(0, 0, 0, 0);
-	put_gradient(coefficients, g, group, 0, Kb, c.K, epsilon);
-	put_result(after, out, group, first, blocks, c.C);
+	bool prepared = false;
 	for (int part = first_part; part < min(first_part + cut.share, n); part++) {
 		DataPart p(c, cut, group, part);
 		int high = ceil_div(ceil_div(p.pixels(), 16), cut.mt), pixel = warp % high * cut.mt * 16, block = warp / high * cut.nt;
 		DataSums sums;
 		for (int k = 0; k < Kb; k += cut.chunk) {
 			int count = min(cut.chunk, Kb - k);
-			BARRIER();
+			if (prepared) BARRIER();
 			Extent extent = extent_of((p.image * Kb + k) * c.Ho * c.Wo, count, c.Ho * c.Wo, p.top, p.left, p.high, p.wide, c.Wo, COEFFICIENTS);
 			extent.lie = p.plane();
-			load_tile(shared + cut.tile, {g.dy, g.xn, g.how}, extent, coefficients + k * COEFFICIENTS);
+			load_tile(shared + cut.tile, {g.dy, g.xn, g.how}, extent, coefficients + k * COEFFICIENTS, [&] {
+				if (prepared) return;
+				prepared = true;
+				if (threadIdx.x == 0) shared[0] = make_uint4(0, 0, 0, 0);
+				put_gradient(coefficients, g, group, 0, Kb, c.K, epsilon);
+				put_result(after, out, group, first, blocks, c.C);
+				BARRIER();
+			});
 			for (int tap = 0; tap < all; tap += cut.taps) {
 				int taps = min(cut.taps, all - tap);
 				if (tap > 0) BARRIER();
 				if (!once) load_weights(shared + cut.weights, w, c, tap, taps, k, count, first, blocks, pitch);
-				copy_async_wait<0>();
+				if (k == 0 && tap == 0 && out.after) { // what stands behind may come later
+					load_behind(shared + cut.behind, out, c, p, first, blocks);
+					if (out.adds())
+						copy_async_wait<3>();
+					else
+						copy_async_wait<1>();
+				} else {
+					copy_async_wait<0>();
+				}
 				BARRIER();
 				if (block >= blocks) continue;
 				if (cut.mt == 1 && cut.nt == 1) add_data_products<1, 1>(sums, shared, c, cut, p, tap, taps, count, pixel, block);
@@ -119,14 +140,16 @@ DEVICE void data_grad(int number, const Conv& c, const Gradient& g, const bf16* 
 			}
 		}
 		BARRIER();
-		if (block < blocks) leave(sums, shared + cut.tile, c, p, pixel, block, blocks, cut.mt, cut.nt);
+		copy_async_wait<0>();
+		if (block < blocks) leave(sums, shared + cut.tile, p, pixel, block, blocks, cut.mt, cut.nt);
 		BARRIER();
+		if (c.stride > c.R) clear_bare(shared + cut.tile, c, p, blocks);
 		if (out.masks())
-			part_out<OUT_MASK>(out, c, p, shared + cut.tile, first, blocks, after, runs);
+			part_out<OUT_MASK>(out, c, p, shared + cut.tile, shared + cut.behind, first, blocks, after, runs);
 		else if (out.adds())
-			part_out<OUT_ADD>(out, c, p, shared + cut.tile, first, blocks, after, runs);
+			part_out<OUT_ADD>(out, c, p, shared + cut.tile, shared + cut.behind, first, blocks, after, runs);
 		else
-			part_out<OUT_ALONE>(out, c, p, shared + cut.tile, first, blocks, after, runs);
+			part_out<OUT_ALONE>(out, c, p, shared + cut.tile, shared + cut.behind, first, blocks, after, runs);
 		if (!out.after) continue;
 		BARRIER();
 		put_part(out.norm, runs, p.pixels(), group, part, n, first, blocks, Cb, PART_RUNS * SUMS);

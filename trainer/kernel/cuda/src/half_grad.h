@@ -18,6 +18,9 @@ DEVICE int rounded_up(int vectors) { return ceil_div(vectors, 8) * 8; }
 
 DEVICE int tile_vector(int pixel, int half) { return 2 * pixel + (half ^ (pixel >> 2 & 1)); }
 
+// plane_of is the vectors from a block of channels of a tile of so many pixels to the next: so many that each begins like the first.
+DEVICE int plane_of(int pixels) { return ceil_div(2 * pixels, 16) * 16; }
+
 // What becomes of an activation as it is read: kernel.Alone, NormReLU, NormGrad and NormEvalGrad.
 enum { READ_ALONE = 0, READ_NORM_RELU = 1, READ_NORM_GRAD = 3, READ_NORM_EVAL_GRAD = 4 };
 
@@ -62,33 +65,36 @@ struct Extent {
 	int from, planes, apart, runs, pitch, length, step, lie;
 };
 
-// load_tile brings them into the tile. They are there behind copy_async_wait<0>() and a barrier.
-DEVICE void load_tile(uint4* tile, const Source& source, const Extent& e, const float* coefficients) {
+// load_tile brings them into the tile. They are there behind copy_async_wait<0>() and a barrier. prepare() is called once by every thread, when its first loads have begun; coefficients are there behind it.
+template <typename F>
+DEVICE void load_tile(uint4* tile, const Source& source, const Extent& e, const float* coefficients, F prepare) {
 	const uint4 *values = (const uint4*)source.values + e.from, *norm = (const uint4*)source.norm + e.from;
 	int each = e.runs * e.length, n = e.planes * each, threads = blockDim.x;
-	if (n <= 0) return;
-	Divisor plane(each), run(e.length);
+	Divisor plane(max(each, 1)), run(max(e.length, 1));
 	if (source.how == READ_ALONE) {
 		for (int v = threadIdx.x; v < n; v += threads) {
 			int i = plane.quotient(v), rest = v - i * each, r = run.quotient(rest);
 			copy_async(tile + tile_vector((v + i * (e.lie - each)) >> 1, v & 1), values + i * e.apart + r * (e.pitch - e.length) + rest);
 		}
 		copy_async_commit();
+		prepare();
 		return;
 	}
-	for (int begin = threadIdx.x; begin < n; begin += 2 * threads) {
+	bool prepared = false;
+	for (int begin = threadIdx.x; begin < n || !prepared; begin += 2 * threads) {
 		uint4 value[2], other[2];
-		for (int j = 0; j < 2; j++) {
-			int v = min(begin + j * threads, n - 1), i = plane.quotient(v), rest = v - i * each, r = run.quotient(rest), at = i * e.apart + r * (e.pitch - e.length) + rest;
-			value[j] = values[at];
-			if (source.how == READ_NORM_GRAD) other[j] = norm[at];
+		int to[2], plane_at[2];
+		UNROLL for (int j = 0; j < 2; j++) {
+			int v = begin + j * threads, i = plane.quotient(min(v, n - 1)), rest = v - i * each, r = run.quotient(rest), at = i * e.apart + r * (e.pitch - e.length) + rest;
+			plane_at[j] = i * e.step + (v & 1) * 8;
+			to[j] = v < n ? tile_vector((v + i * (e.lie - each)) >> 1, v & 1) : -1;
+			if (v < n) value[j] = values[at];
+			if (v < n && source.how == READ_NORM_GRAD) other[j] = norm[at];
 		}
-		for (int j = 0; j < 2; j++) {
-			int v = begin + j * threads;
-			if (v >= n) continue;
-			int i = plane.quotient(v);
-			tile[tile_vector((v + i * (e.lie - each)) >> 1, v & 1)] = transformed(value[j], other[j], source.how, coefficients + i * e.step + (v & 1) * 8);
-		}
+		if (!prepared) prepare();
+		prepared = true;
+		UNROLL for (int j = 0; j < 2; j++)
+			if (to[j] >= 0) tile[to[j]] = transformed(value[j], other[j], source.how, coefficients + plane_at[j]);
 	}
 }
 

@@ -28,22 +28,20 @@ DEVICE Window window_of(const Conv& c, int images, int top, int left, int rows, 
 	return w;
 }
 
-// plane_of is the vectors from a block of channels of a tile of so many pixels to the next: so many that each begins like the first.
-DEVICE int plane_of(int pixels) { return ceil_div(2 * pixels, 16) * 16; }
-
 // load_gradients and load_inputs load a window from image `first` on, of `blocks` blocks of channels of one image, or of one block of any number of images. Blocks lie plane_of apart, images one behind the other.
-DEVICE void load_gradients(uint4* tile, const Gradient& g, const Conv& c, const Window& w, int first, int block, int blocks, const float* coefficients) {
+template <typename F>
+DEVICE void load_gradients(uint4* tile, const Gradient& g, const Conv& c, const Window& w, int first, int block, int blocks, const float* coefficients, F prepare) {
 	int plane = c.Ho * c.Wo, all = channel_blocks(c.K);
 	Extent e = extent_of((first * all + block) * plane, max(w.images, blocks), blocks > 1 ? plane : all * plane, w.top, w.left, w.rows, w.columns, c.Wo, blocks > 1 ? (int)COEFFICIENTS : 0);
 	if (blocks > 1) e.lie = plane_of(w.rows * w.columns);
-	load_tile(tile, {g.dy, g.xn, g.how}, e, coefficients);
+	load_tile(tile, {g.dy, g.xn, g.how}, e, coefficients, prepare);
 }
 
 DEVICE void load_inputs(uint4* tile, const Input& in, const Conv& c, const Window& w, int first, int block, int blocks, const float* coefficients) {
 	int plane = c.H * c.W, all = channel_blocks(c.C);
 	Extent e = extent_of((first * all + block) * plane, max(w.images, blocks), blocks > 1 ? plane : all * plane, w.x_top, w.x_left, w.x_rows, w.x_columns, c.W, blocks > 1 ? (int)COEFFICIENTS : 0);
 	if (blocks > 1) e.lie = plane_of(w.x_rows * w.x_columns);
-	load_tile(tile, {in.x, in.x, in.how}, e, coefficients);
+	load_tile(tile, {in.x, in.x, in.how}, e, coefficients, [] {});
 }
 
 DEVICE void clear(Unit& u) {
@@ -143,9 +141,7 @@ DEVICE void weight_grad(int block, const Conv& c, const Input& in, const Gradien
 	int tap = unit % chunks * UNIT_TAPS, c_block = unit / chunks % c_blocks, k_block = unit / chunks / c_blocks;
 	float* coefficients = (float*)(shared + 1);
 	int gradients = WEIGHT_GRAD_HEAD, inputs = gradients + rounded_up(2 * to.tile_images * to.rows * to.columns);
-	if (threadIdx.x == 0) shared[0] = make_uint4(0, 0, 0, 0);
-	put_gradient(coefficients, g, group, k_block, 1, c.K, epsilon);
-	put_input(coefficients + COEFFICIENTS, in, group, c_block, 1, c.C, epsilon);
+	bool prepared = false;
 	Unit u;
 	clear(u);
 	for (int first = part * to.images, end = min(first + to.images, c.N); first < end; first += to.tile_images) {
@@ -153,8 +149,15 @@ DEVICE void weight_grad(int block, const Conv& c, const Input& in, const Gradien
 			for (int left = 0; left < c.Wo; left += to.columns) {
 				Window w = window_of(c, min(to.tile_images, end - first), top, left, to.rows, to.columns);
 				int image = group * c.N + first;
-				BARRIER();
-				load_gradients(shared + gradients, g, c, w, image, k_block, 1, coefficients);
+				if (prepared) BARRIER(); // the products of the tiles before have been made
+				load_gradients(shared + gradients, g, c, w, image, k_block, 1, coefficients, [&] {
+					if (prepared) return;
+					prepared = true;
+					if (threadIdx.x == 0) shared[0] = make_uint4(0, 0, 0, 0);
+					put_gradient(coefficients, g, group, k_block, 1, c.K, epsilon);
+					put_input(coefficients + COEFFICIENTS, in, group, c_block, 1, c.C, epsilon);
+					BARRIER();
+				});
 				load_inputs(shared + inputs, in, c, w, image, c_block, 1, coefficients + COEFFICIENTS);
 				copy_async_wait<0>();
 				BARRIER();
