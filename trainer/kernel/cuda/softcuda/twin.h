@@ -93,6 +93,7 @@ template <typename T> T exchange(uint32_t mask, T value, Lane how, int by, int w
 #define DEVICE static inline __attribute__((always_inline))
 #define DEVICE_TABLE static const
 #define NOT_UNROLLED
+#define COMPUTED(i) (void)(i)
 #define BARRIER() ::softcuda::barrier(__FILE__, __LINE__)
 
 #define threadIdx (::softcuda::place.thread)

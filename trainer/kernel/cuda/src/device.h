@@ -9,6 +9,7 @@
 //   DEVICE float square(float x) { ... }                       a function that kernels call
 //   BARRIER();                                                 __syncthreads(), every thread of the block
 //   NOT_UNROLLED for (...)                                     a loop of few turns that is to stay one: instructions have a cache too
+//   COMPUTED(i);                                               an int is computed here and once; compilers prefer to do it again wherever it is used
 //   DEVICE_TABLE float weights[4] = {...};                     constants
 //
 // Arithmetic is explicit, so that both compilers give the same bits: a fused multiply-add is __fmaf_rn, and a * b + c is two
@@ -33,5 +34,6 @@
 #define DEVICE_TABLE static __constant__ const
 #define BARRIER() __syncthreads()
 #define NOT_UNROLLED _Pragma("unroll 1")
+#define COMPUTED(i) asm volatile("" : "+r"(i))
 
 #endif
