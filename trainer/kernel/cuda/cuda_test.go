@@ -41,6 +41,7 @@ func TestSuite(t *testing.T) {
 	if _, err := single.(*set).Ceilings(); err != nil { // has a kernel that no Kind has
 		t.Error(err)
 	}
+	t.Run("apart", func(t *testing.T) { kerneltest.Hold(t, half, 1, forwardsApart(t)...) })
 	for _, s := range []kernel.Set{single, half} {
 		launched, err := s.(*set).device.launched()
 		if err != nil {

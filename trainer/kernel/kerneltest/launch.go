@@ -20,8 +20,8 @@ var guards = [...]int{kernel.Real: 37, kernel.Byte: 37, kernel.Int: 37, kernel.H
 // workspaceGuard is that of a workspace.
 const workspaceGuard = 48
 
-// canary fills guards and the gaps between the groups' parts; a bfloat16 holds it.
-const canary = -774144
+// canary fills guards and the gaps between the groups' parts; guards of bfloat16 hold it rounded.
+const canary = -775000.5
 
 // launcher runs one op on one set, in its blocks, and watches over its memory. What it takes and gives is plain.
 type launcher struct {
@@ -223,8 +223,12 @@ func (l *launcher) untouched(name string, guarded kernel.Memory, guard int) {
 	all := make([]float64, guarded.Len())
 	l.stream.Read(all, guarded)
 	l.sync()
+	want := float64(canary)
+	if guarded.Type() == kernel.Half {
+		want = bfloat16(want)
+	}
 	for i := range guard {
-		if all[i] != canary || all[len(all)-1-i] != canary {
+		if all[i] != want || all[len(all)-1-i] != want {
 			l.t.Errorf("%s: %v: wrote outside of %s", l.set.Name(), l.op, name)
 			return
 		}
