@@ -146,7 +146,9 @@ func planHalfConvDataGrad(k *prepared) {
 	result, dw := k.resultParams(c, w+1, inputs)
 	input, _ := k.inputParams(k.firstOutput()-inputs, k.C)
 	to, weights := k.weightGradParams(p, dw)
-	k.addHalf("half_conv_grads", weights+blocks, max(p.shared, c.shared), []any{weights}, input, gradient, to, []any{k.arg(w)}, result, c.params(), k.convParams(), epsilon)
+	weightTurn, dataTurn := max(weights/blocks, 1), max(blocks/weights, 1)
+	turns := min(weights/weightTurn, blocks/dataTurn)
+	k.addHalf("half_conv_grads", weights+blocks, max(p.shared, c.shared), []any{weightTurn, dataTurn, turns, weights}, input, gradient, to, []any{k.arg(w)}, result, c.params(), k.convParams(), epsilon)
 }
 
 // firstOutput is the first argument that is not read alone.

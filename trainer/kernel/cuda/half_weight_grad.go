@@ -19,7 +19,6 @@ const (
 	weightBlocks = 4 * multiprocessors      // of a group at most, or so: more parts take longer to add up than they save
 	fanParts     = 8
 	pixelBytes   = 2 * lanes
-	mostShared   = 227 << 10 // bytes of a block, on an H200
 )
 
 // weightPlan is how the weight gradient of a group is cut: each of its units into `parts` parts of `images` images, read in tiles of tileImages images, or of rows by columns pixels of one.

@@ -49,7 +49,7 @@ DEVICE void load_weights(uint4* to, const bf16* w, const Conv& c, int tap, int t
 	int Kp = channel_blocks(c.K) * CHANNELS, Cp = channel_blocks(c.C) * CHANNELS, row = 2 * cs, each = ks * CHANNELS, n = taps * each * row;
 	const bf16* from = w + (tap * Kp + k_block * CHANNELS) * Cp + c_block * CHANNELS;
 	Divisor rows(row), tap_rows(each);
-	for (int v = threadIdx.x; v < n; v += blockDim.x) {
+	NOT_UNROLLED for (int v = threadIdx.x; v < n; v += blockDim.x) {
 		int i = rows.quotient(v), column = v - i * row, t = tap_rows.quotient(i), k = i - t * each;
 		copy_async(to + i * pitch + column, from + (t * Kp + k) * Cp + column * 8);
 	}
@@ -85,7 +85,7 @@ DEVICE void add_data_products(DataSums& sums, const uint4* shared, const Conv& c
 		x[m] = p.x + i - row * p.width + c.R / 2;
 	}
 	int weights = cut.weights + lane % 16 * pitch + 2 * n + half, r = tap / c.R, s = tap - r * c.R;
-	for (int t = 0; t < taps; t += TAPS) {
+	NOT_UNROLLED for (int t = 0; t < taps; t += TAPS) {
 		int at[TAPS][MT], step[TAPS][MT];
 		for (int m = 0; m < MT; m++) {
 			int oy = meets(y[m] - r, c.stride, by, c.Ho), row = (oy - p.top) * p.wide - p.left;
@@ -96,7 +96,7 @@ DEVICE void add_data_products(DataSums& sums, const uint4* shared, const Conv& c
 				step[i][m] = outside ? 0 : plane;
 			}
 		}
-		for (int k = 0; k < count; k++) {
+		NOT_UNROLLED for (int k = 0; k < count; k++) {
 			for (int i = 0; i < TAPS; i++) {
 				unsigned a[MT][4], b[NT][4];
 				for (int m = 0; m < MT; m++) load_matrices(a[m], shared + at[i][m] + k * step[i][m]);

@@ -54,7 +54,7 @@ template <int HOW>
 DEVICE void part_out(const DataResult& out, const Conv& c, const DataPart& p, const uint4* tile, const uint4* behind, int first, int blocks, const float* coefficients, float* runs) {
 	const int pixels = p.pixels(), count = ceil_div(pixels, RUN_PIXELS), channel = RunSums::channel(), lie = plane_of(pixels);
 	Divisor across(p.width), units(count);
-	for (int unit = threadIdx.x / 32; unit < count * blocks; unit += DATA_WARPS) {
+	NOT_UNROLLED for (int unit = threadIdx.x / 32; unit < count * blocks; unit += DATA_WARPS) {
 		int block = units.quotient(unit), run = unit - block * count, first_pixel = run * RUN_PIXELS + RunSums::pixel();
 		bf16* to = out.g + (p.image * channel_blocks(c.C) + first + block) * c.H * c.W * CHANNELS + channel;
 		const float* of = coefficients + block * COEFFICIENTS + channel;
@@ -102,11 +102,11 @@ DEVICE void data_grad(int number, const Conv& c, const Gradient& g, const bf16* 
 	const bool once = cut.chunk >= Kb && cut.taps >= all;
 	if (once) load_weights(shared + cut.weights, w, c, 0, all, 0, Kb, first, blocks, pitch);
 	bool prepared = false;
-	for (int part = first_part; part < min(first_part + cut.share, n); part++) {
+	NOT_UNROLLED for (int part = first_part; part < min(first_part + cut.share, n); part++) {
 		DataPart p(c, cut, group, part);
 		int high = ceil_div(ceil_div(p.pixels(), 16), cut.mt), pixel = warp % high * cut.mt * 16, block = warp / high * cut.nt;
 		DataSums sums;
-		for (int k = 0; k < Kb; k += cut.chunk) {
+		NOT_UNROLLED for (int k = 0; k < Kb; k += cut.chunk) {
 			int count = min(cut.chunk, Kb - k);
 			if (prepared) BARRIER();
 			Extent extent = extent_of((p.image * Kb + k) * c.Ho * c.Wo, count, c.Ho * c.Wo, p.top, p.left, p.high, p.wide, c.Wo, COEFFICIENTS);
@@ -119,7 +119,7 @@ DEVICE void data_grad(int number, const Conv& c, const Gradient& g, const bf16* 
 				put_result(after, out, group, first, blocks, c.C);
 				BARRIER();
 			});
-			for (int tap = 0; tap < all; tap += cut.taps) {
+			NOT_UNROLLED for (int tap = 0; tap < all; tap += cut.taps) {
 				int taps = min(cut.taps, all - tap);
 				if (tap > 0) BARRIER();
 				if (!once) load_weights(shared + cut.weights, w, c, tap, taps, k, count, first, blocks, pitch);

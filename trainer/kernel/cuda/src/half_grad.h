@@ -72,7 +72,7 @@ DEVICE void load_tile(uint4* tile, const Source& source, const Extent& e, const 
 	int each = e.runs * e.length, n = e.planes * each, threads = blockDim.x;
 	Divisor plane(max(each, 1)), run(max(e.length, 1));
 	if (source.how == READ_ALONE) {
-		for (int v = threadIdx.x; v < n; v += threads) {
+		NOT_UNROLLED for (int v = threadIdx.x; v < n; v += threads) {
 			int i = plane.quotient(v), rest = v - i * each, r = run.quotient(rest);
 			copy_async(tile + tile_vector((v + i * (e.lie - each)) >> 1, v & 1), values + i * e.apart + r * (e.pitch - e.length) + rest);
 		}
@@ -81,7 +81,7 @@ DEVICE void load_tile(uint4* tile, const Source& source, const Extent& e, const 
 		return;
 	}
 	bool prepared = false;
-	for (int begin = threadIdx.x; begin < n || !prepared; begin += 2 * threads) {
+	NOT_UNROLLED for (int begin = threadIdx.x; begin < n || !prepared; begin += 2 * threads) {
 		uint4 value[2], other[2];
 		int to[2], plane_at[2];
 		UNROLL for (int j = 0; j < 2; j++) {

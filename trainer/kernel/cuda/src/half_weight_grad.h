@@ -54,7 +54,7 @@ DEVICE void add_products(Unit& u, const uint4* shared, int dy, int x, const Conv
 	int lane = threadIdx.x % 32, pixels = w.rows * w.columns, all = w.images * pixels, taps = min((int)UNIT_TAPS, c.R * c.R - tap), half = lane / 16;
 	int tap_r = tap / c.R, tap_s = tap - tap_r * c.R;
 	Divisor image(pixels), row(w.columns);
-	for (int p = 16 * first; p < all; p += 16 * every) {
+	NOT_UNROLLED for (int p = 16 * first; p < all; p += 16 * every) {
 		unsigned a[4];
 		int of = p + lane % 8 + half * 8;
 		load_matrices_transposed(a, shared + (of < all ? dy + tile_vector(of, lane / 8 % 2) : 0));
@@ -144,9 +144,9 @@ DEVICE void weight_grad(int block, const Conv& c, const Input& in, const Gradien
 	bool prepared = false;
 	Unit u;
 	clear(u);
-	for (int first = part * to.images, end = min(first + to.images, c.N); first < end; first += to.tile_images) {
-		for (int top = 0; top < c.Ho; top += to.rows) {
-			for (int left = 0; left < c.Wo; left += to.columns) {
+	NOT_UNROLLED for (int first = part * to.images, end = min(first + to.images, c.N); first < end; first += to.tile_images) {
+		NOT_UNROLLED for (int top = 0; top < c.Ho; top += to.rows) {
+			NOT_UNROLLED for (int left = 0; left < c.Wo; left += to.columns) {
 				Window w = window_of(c, min(to.tile_images, end - first), top, left, to.rows, to.columns);
 				int image = group * c.N + first;
 				if (prepared) BARRIER(); // the products of the tiles before have been made
