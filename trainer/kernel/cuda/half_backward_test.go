@@ -86,7 +86,7 @@ func TestGradientsFillTheGPU(t *testing.T) {
 	} {
 		line := fmt.Sprintf("%2dx%dx%-2d to %2dx%dx%-2d", o.H, o.W, o.C, o.OutH(), o.OutW(), o.K)
 		for _, o.N = range []int{64, 1024} {
-			o.Before = kernel.NormGrad
+			o.Kind, o.Before, o.After = kernel.ConvDataGrad, kernel.NormGrad, kernel.AddReLUNormSums
 			d, w := cutDataGrad(o), weightPlanOf(o)
 			blocks := d.slices * d.shares
 			if blocks < multiprocessors*9/10 {

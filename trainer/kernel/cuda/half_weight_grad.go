@@ -37,7 +37,11 @@ func weightPlanOf(o kernel.Op) weightPlan {
 	if p.rows == o.OutH() && p.columns == o.OutW() {
 		p.tileImages = max(1, min(p.images, weightTiles/tileBytes(o, p.rows, p.columns, 1, 1)))
 	}
-	p.shared = max(unitShared, weightHead+p.tileImages*tileBytes(o, p.rows, p.columns, 1, 1))
+	p.shared = weightHead + p.tileImages*tileBytes(o, p.rows, p.columns, 1, 1)
+	if o.Before == kernel.NormGrad {
+		p.shared += p.tileImages * tileBytes(o, p.rows, p.columns, 1, 0)
+	}
+	p.shared = max(unitShared, p.shared)
 	return p
 }
 

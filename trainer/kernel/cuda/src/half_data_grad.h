@@ -16,11 +16,11 @@ struct DataCut {
 	int rows, columns;              // of a part
 	int chunk, taps;                // blocks of output channels and taps whose products are made in one go
 	int slice, share, mt, nt;       // blocks of input channels and parts of a block of threads
-	int weights, tile, behind, runs; // the coefficients of dy, then of what is behind, lie in front of the weights
+	int weights, tile, norm, behind, runs; // the coefficients of dy, then of what is behind, lie in front of the weights
 };
 
-#define DATA_CUT_PARAMETERS int rows, int columns, int chunk, int taps, int slice, int share, int mt, int nt, int weights_at, int tile_at, int behind_at, int runs_at
-#define DATA_CUT {rows, columns, chunk, taps, slice, share, mt, nt, weights_at, tile_at, behind_at, runs_at}
+#define DATA_CUT_PARAMETERS int rows, int columns, int chunk, int taps, int slice, int share, int mt, int nt, int weights_at, int tile_at, int norm_at, int behind_at, int runs_at
+#define DATA_CUT {rows, columns, chunk, taps, slice, share, mt, nt, weights_at, tile_at, norm_at, behind_at, runs_at}
 
 // A part of dx, and the rows and columns of dy that it meets.
 struct DataPart {
