@@ -61,13 +61,13 @@ func TestBackwardCutsFit(t *testing.T) {
 	for range 20000 {
 		o := conv(1+r.IntN(4), 1+r.IntN(300), 1+r.IntN(600), 1+r.IntN(300), 1+r.IntN(300), 1+r.IntN(600), 1+2*r.IntN(8), 1+r.IntN(4))
 		d, w, s := cutDataGrad(o), weightPlanOf(o), squaresPlanOf(o)
-		if d.shared > sm90Shared || ceil(ceil(d.rows*d.columns, lanes), d.mt)*ceil(d.slice, d.nt) > warpsOf || cellParts%d.share != 0 || d.slices*d.slice*lanes < o.C || d.shares*d.share < o.N*d.each() {
+		if d.shared > mostShared || ceil(ceil(d.rows*d.columns, lanes), d.mt)*ceil(d.slice, d.nt) > warpsOf || cellParts%d.share != 0 || d.slices*d.slice*lanes < o.C || d.shares*d.share < o.N*d.each() {
 			t.Fatalf("%v: data gradient %+v", o, d)
 		}
-		if w.shared > sm90Shared || w.images*w.parts < o.N || w.images*(w.parts-1) >= o.N || w.rows < 1 || w.columns < 1 {
+		if w.shared > mostShared || w.images*w.parts < o.N || w.images*(w.parts-1) >= o.N || w.rows < 1 || w.columns < 1 {
 			t.Fatalf("%v: weight gradient %+v", o, w)
 		}
-		if s.shared > sm90Shared || s.whole && (s.rows < o.OutH() || s.columns < o.OutW()) || s.split < 1 || warpsOf%s.split != 0 {
+		if s.shared > mostShared || s.whole && (s.rows < o.OutH() || s.columns < o.OutW()) || s.split < 1 || warpsOf%s.split != 0 {
 			t.Fatalf("%v: squares %+v", o, s)
 		}
 		one := o
@@ -86,7 +86,7 @@ func TestGradientsFillTheGPU(t *testing.T) {
 	} {
 		line := fmt.Sprintf("%2dx%dx%-2d to %2dx%dx%-2d", o.H, o.W, o.C, o.OutH(), o.OutW(), o.K)
 		for _, o.N = range []int{64, 1024} {
-			o.Before = kernel.NormGrad
+			o.Kind, o.Before, o.After = kernel.ConvDataGrad, kernel.NormGrad, kernel.AddReLUNormSums
 			d, w := cutDataGrad(o), weightPlanOf(o)
 			blocks := d.slices * d.shares
 			if blocks < multiprocessors*9/10 {

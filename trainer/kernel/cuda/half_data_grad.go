@@ -11,13 +11,13 @@ import (
 // dataCut is how the gradient of a convolution's input is cut: see src/half_data_grad.h.
 type dataCut struct {
 	parts
-	chunk, taps       int // a function of the convolution's shape alone, since the order of its sums is
-	slice, share      int // blocks of input channels, and parts, of a block of threads
-	slices, shares    int // of a group
-	mt, nt            int // of a warp: times 16 pixels, times 16 channels
-	weightsAt, tileAt int // vectors of 16 bytes in front
-	behindAt, runAt   int
-	shared            int // bytes
+	chunk, taps             int // a function of the convolution's shape alone, since the order of its sums is
+	slice, share            int // blocks of input channels, and parts, of a block of threads
+	slices, shares          int // of a group
+	mt, nt                  int // of a warp: times 16 pixels, times 16 channels
+	weightsAt, tileAt       int // vectors of 16 bytes in front
+	normAt, behindAt, runAt int
+	shared                  int // bytes
 }
 
 // cutDataGrad cuts as coarsely as it may where an H200 is filled all the same.
@@ -69,7 +69,7 @@ func (c *dataCut) chooseWarps() bool {
 	return false
 }
 
-// place finds the places in shared memory of a block: a vector of zeros, coefficients of dy and of the slice, weights, the tile (later dx, and what sums take), what stands behind, the sums of runs.
+// place finds the places in shared memory of a block: a vector of zeros, coefficients of dy and of the slice, weights, the tile (later dx, and what sums take), what was normalised, what stands behind, the sums of runs.
 func (c *dataCut) place(o kernel.Op, in, out int) {
 	coefficients := 4 * 3 * lanes * c.slice
 	if o.Before != kernel.Alone {
@@ -85,7 +85,10 @@ func (c *dataCut) place(o kernel.Op, in, out int) {
 	case kernel.AddReLUNormSums, kernel.AddReLUNormSquares:
 		behind *= 3
 	}
-	c.behindAt = c.tileAt + ceil(tile, 16)
+	c.normAt = c.tileAt + ceil(tile, 16)
+	if c.behindAt = c.normAt; o.Before == kernel.NormGrad {
+		c.behindAt += c.chunk * c.tileBytes(o) / 16
+	}
 	c.runAt = c.behindAt + behind/16
 	c.shared = 16*c.runAt + 4*c.slice*(partPixels/32)*sumsOf
 }
@@ -126,7 +129,7 @@ func (k *prepared) resultParams(c dataCut, at, skipped int) (params []any, next 
 
 // cutParams are those of the cut, dataBlocks its blocks of threads.
 func (c dataCut) params() []any {
-	return []any{c.rows, c.columns, c.chunk, c.taps, c.slice, c.share, c.mt, c.nt, c.weightsAt, c.tileAt, c.behindAt, c.runAt}
+	return []any{c.rows, c.columns, c.chunk, c.taps, c.slice, c.share, c.mt, c.nt, c.weightsAt, c.tileAt, c.normAt, c.behindAt, c.runAt}
 }
 
 func planHalfConvDataGrad(k *prepared) {
@@ -146,7 +149,9 @@ func planHalfConvDataGrad(k *prepared) {
 	result, dw := k.resultParams(c, w+1, inputs)
 	input, _ := k.inputParams(k.firstOutput()-inputs, k.C)
 	to, weights := k.weightGradParams(p, dw)
-	k.addHalf("half_conv_grads", weights+blocks, max(p.shared, c.shared), []any{weights}, input, gradient, to, []any{k.arg(w)}, result, c.params(), k.convParams(), epsilon)
+	weightTurn, dataTurn := max(weights/blocks, 1), max(blocks/weights, 1)
+	turns := min(weights/weightTurn, blocks/dataTurn)
+	k.addHalf("half_conv_grads", weights+blocks, max(p.shared, c.shared), []any{weightTurn, dataTurn, turns, weights}, input, gradient, to, []any{k.arg(w)}, result, c.params(), k.convParams(), epsilon)
 }
 
 // firstOutput is the first argument that is not read alone.

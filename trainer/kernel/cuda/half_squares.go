@@ -6,12 +6,13 @@ import "github.com/dither-ml/dither/trainer/kernel"
 
 // squaresPlan is how the squared norms of images' weight gradients are cut: see src/half_conv_squares.cu. All but share is a function of the shape of an image's gradient alone.
 type squaresPlan struct {
-	whole                         bool // a block has an image with all channels in shared memory
-	units, split, share           int
-	rows, columns                 int // of a tile
-	inputsAt, gradientsAt, sumsAt int // vectors of 16 bytes in front
-	blocks                        int // of threads
-	shared                        int // bytes
+	whole                 bool // a block has an image with all channels in shared memory
+	units, split, share   int
+	rows, columns         int // of a tile
+	inputsAt, gradientsAt int // vectors of 16 bytes in front
+	normAt, sumsAt        int
+	blocks                int // of threads
+	shared                int // bytes
 }
 
 func squaresPlanOf(o kernel.Op) squaresPlan {
@@ -34,12 +35,15 @@ func squaresPlanOf(o kernel.Op) squaresPlan {
 	return p
 }
 
-// place finds the places in shared memory: a vector of zeros and coefficients, the tiles of x and of dy, what warps add up in.
+// place finds the places in shared memory: a vector of zeros and coefficients, the tiles of x, of dy and of what was normalised, what warps add up in.
 func (p *squaresPlan) place(o kernel.Op, ks, cs int) {
 	p.inputsAt = ceil(1+(ks+cs)*3*lanes/4, 16) * 16
 	x, dy := tileBytes(o, p.rows, p.columns, 0, cs), tileBytes(o, p.rows, p.columns, ks, 0)
 	p.gradientsAt = p.inputsAt + x/16
-	p.sumsAt = p.gradientsAt + dy/16
+	p.normAt = p.gradientsAt + dy/16
+	if p.sumsAt = p.normAt; o.Before == kernel.NormGrad {
+		p.sumsAt += dy / 16
+	}
 	p.shared = 16*p.sumsAt + 64
 	if p.split > 1 {
 		p.shared = 16*p.sumsAt + unitShared
@@ -55,5 +59,5 @@ func planHalfConvSquares(k *prepared) {
 		squares, counters = k.reserve(k.images()*p.units), k.count(k.images())
 	}
 	k.addHalf("half_conv_squares", p.blocks, p.shared, input, gradient,
-		[]any{k.arg(q), squares, counters, p.whole, p.split, p.share, k.Repeats(), p.rows, p.columns, p.inputsAt, p.gradientsAt, p.sumsAt}, k.convParams(), []any{float32(k.Epsilon)})
+		[]any{k.arg(q), squares, counters, p.whole, p.split, p.share, k.Repeats(), p.rows, p.columns, p.inputsAt, p.gradientsAt, p.normAt, p.sumsAt}, k.convParams(), []any{float32(k.Epsilon)})
 }

@@ -19,7 +19,6 @@ const (
 	weightBlocks = 4 * multiprocessors      // of a group at most, or so: more parts take longer to add up than they save
 	fanParts     = 8
 	pixelBytes   = 2 * lanes
-	sm90Shared   = 227 << 10 // bytes of a block, on compute capability 9.0
 )
 
 // weightPlan is how the weight gradient of a group is cut: each of its units into `parts` parts of `images` images, read in tiles of tileImages images, or of rows by columns pixels of one.
@@ -38,7 +37,11 @@ func weightPlanOf(o kernel.Op) weightPlan {
 	if p.rows == o.OutH() && p.columns == o.OutW() {
 		p.tileImages = max(1, min(p.images, weightTiles/tileBytes(o, p.rows, p.columns, 1, 1)))
 	}
-	p.shared = max(unitShared, weightHead+p.tileImages*tileBytes(o, p.rows, p.columns, 1, 1))
+	p.shared = weightHead + p.tileImages*tileBytes(o, p.rows, p.columns, 1, 1)
+	if o.Before == kernel.NormGrad {
+		p.shared += p.tileImages * tileBytes(o, p.rows, p.columns, 1, 0)
+	}
+	p.shared = max(unitShared, p.shared)
 	return p
 }
 
@@ -118,8 +121,8 @@ func planHalfConvWeightGrad(k *prepared) {
 
 // addHalf adds a launch of so many blocks of halfThreads threads, unless they cannot have as much shared memory.
 func (k *prepared) addHalf(name string, blocks, shared int, params ...[]any) {
-	if shared > sm90Shared && k.err == nil {
-		k.err = fmt.Errorf("%v: a block of %s needs %d bytes of shared memory, more than %d: use a smaller window: %w", k.Op, name, shared, sm90Shared, kernel.ErrUnsupported)
+	if shared > mostShared && k.err == nil {
+		k.err = fmt.Errorf("%v: a block of %s needs %d bytes of shared memory, more than %d: use a smaller window: %w", k.Op, name, shared, mostShared, kernel.ErrUnsupported)
 	}
 	var all []any
 	for _, p := range params {

@@ -17,9 +17,19 @@ KERNEL_RESIDENT(half_conv_data_grad, DATA_THREADS, 2, (GRADIENT_PARAMETERS, cons
 	data_grad(blockIdx.x, CONV, GRADIENT, w, DATA_CUT, RESULT, epsilon);
 }
 
-KERNEL_RESIDENT(half_conv_grads, GRAD_THREADS, 2, (int weight_blocks, INPUT_PARAMETERS, GRADIENT_PARAMETERS, WEIGHT_GRAD_PARAMETERS, const bf16* w, RESULT_PARAMETERS, DATA_CUT_PARAMETERS, CONV_PARAMETERS, float epsilon)) {
-	if ((int)blockIdx.x < weight_blocks)
-		weight_grad(blockIdx.x, CONV, INPUT, GRADIENT, WEIGHT_GRAD, epsilon);
+// Blocks of both kinds that read the same images of dy stand side by side, so that memory is read once for both: `weight_turn` of the one and `data_turn` of the other in turn, as long as there are so many of both.
+KERNEL_RESIDENT(half_conv_grads, GRAD_THREADS, 2, (int weight_turn, int data_turn, int turns, int weight_blocks, INPUT_PARAMETERS, GRADIENT_PARAMETERS, WEIGHT_GRAD_PARAMETERS, const bf16* w, RESULT_PARAMETERS, DATA_CUT_PARAMETERS,
+                                                   CONV_PARAMETERS, float epsilon)) {
+	int turn = blockIdx.x / (weight_turn + data_turn), of = blockIdx.x % (weight_turn + data_turn);
+	bool weights = of < weight_turn;
+	int block = weights ? turn * weight_turn + of : turn * data_turn + of - weight_turn;
+	if (turn >= turns) { // what is left of one kind
+		int rest = blockIdx.x - turns * (weight_turn + data_turn);
+		weights = turns * weight_turn < weight_blocks;
+		block = rest + turns * (weights ? weight_turn : data_turn);
+	}
+	if (weights)
+		weight_grad(block, CONV, INPUT, GRADIENT, WEIGHT_GRAD, epsilon);
 	else
-		data_grad(blockIdx.x - weight_blocks, CONV, GRADIENT, w, DATA_CUT, RESULT, epsilon);
+		data_grad(block, CONV, GRADIENT, w, DATA_CUT, RESULT, epsilon);
 }

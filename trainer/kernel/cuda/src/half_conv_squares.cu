@@ -52,7 +52,7 @@ DEVICE float block_sum(float v, float* shared) {
 struct Squares {
 	float *q, *squares; // squares [M][units], if a block does one
 	int* counters;      // [M], likewise
-	int whole, split, share, repeat, rows, columns, inputs, gradients, sums;
+	int whole, split, share, repeat, rows, columns, inputs, gradients, norm, sums;
 };
 
 DEVICE void conv_squares(const Conv& c, const Input& in, const Gradient& g, const Squares& to, float epsilon) {
@@ -64,15 +64,19 @@ DEVICE void conv_squares(const Conv& c, const Input& in, const Gradient& g, cons
 	if (threadIdx.x == 0) shared[0] = make_uint4(0, 0, 0, 0);
 	put_gradient(coefficients, g, group, own_k, ks, c.K, epsilon);
 	put_input(x_coefficients, in, group, own_c, cs, c.C, epsilon);
+	const Source from = {g.dy, g.xn, g.how}, x_from = {in.x, in.x, in.how};
 	const Split s(to.split);
 	for (int m = first; m < end; m++) {
 		float sum = nothing();
 		Window w = window_of(c, 1, 0, 0, to.rows, to.columns);
 		if (to.whole) {
+			Extent dy = gradients_of(c, w, m, 0, Kb), x = inputs_of(c, w, image, 0, Cb);
 			BARRIER();
-			load_gradients(shared + to.gradients, g, c, w, m, 0, Kb, coefficients, [] {});
-			if (m == first) load_inputs(shared + to.inputs, in, c, w, image, 0, Cb, x_coefficients);
+			copy_tile(shared + to.gradients, shared + to.norm, from, dy);
+			if (m == first) copy_tile(shared + to.inputs, shared, x_from, x);
 			copy_async_wait<0>();
+			transform_tile(shared + to.gradients, shared + to.norm, from, dy, coefficients);
+			if (m == first) transform_tile(shared + to.inputs, shared, x_from, x, x_coefficients);
 			BARRIER();
 		}
 		for (int base = 0; base < (to.whole ? units : 1); base += GRAD_WARPS / to.split) {
@@ -83,10 +87,13 @@ DEVICE void conv_squares(const Conv& c, const Input& in, const Gradient& g, cons
 				for (int left = 0; left < c.Wo; left += to.columns) {
 					if (!to.whole) {
 						w = window_of(c, 1, top, left, to.rows, to.columns);
+						Extent dy = gradients_of(c, w, m, k_block, 1), x = inputs_of(c, w, image, c_block, 1);
 						BARRIER();
-						load_gradients(shared + to.gradients, g, c, w, m, k_block, 1, coefficients, [] {});
-						load_inputs(shared + to.inputs, in, c, w, image, c_block, 1, x_coefficients);
+						copy_tile(shared + to.gradients, shared + to.norm, from, dy);
+						copy_tile(shared + to.inputs, shared, x_from, x);
 						copy_async_wait<0>();
+						transform_tile(shared + to.gradients, shared + to.norm, from, dy, coefficients);
+						transform_tile(shared + to.inputs, shared, x_from, x, x_coefficients);
 						BARRIER();
 					}
 					int dy_at = to.gradients + (k_block - own_k) * plane_of(w.rows * w.columns), x_at = to.inputs + (c_block - own_c) * plane_of(w.x_rows * w.x_columns);
@@ -111,6 +118,6 @@ DEVICE void conv_squares(const Conv& c, const Input& in, const Gradient& g, cons
 }
 
 KERNEL_RESIDENT(half_conv_squares, GRAD_THREADS, 2, (INPUT_PARAMETERS, GRADIENT_PARAMETERS, float* q, float* squares, int* counters, int whole, int split, int share, int repeat, int tile_rows, int tile_columns, int inputs_at,
-                                                     int gradients_at, int sums_at, CONV_PARAMETERS, float epsilon)) {
-	conv_squares(CONV, INPUT, GRADIENT, {q, squares, counters, whole, split, share, repeat, tile_rows, tile_columns, inputs_at, gradients_at, sums_at}, epsilon);
+                                                     int gradients_at, int norm_at, int sums_at, CONV_PARAMETERS, float epsilon)) {
+	conv_squares(CONV, INPUT, GRADIENT, {q, squares, counters, whole, split, share, repeat, tile_rows, tile_columns, inputs_at, gradients_at, norm_at, sums_at}, epsilon);
 }

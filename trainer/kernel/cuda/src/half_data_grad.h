@@ -16,11 +16,11 @@ struct DataCut {
 	int rows, columns;              // of a part
 	int chunk, taps;                // blocks of output channels and taps whose products are made in one go
 	int slice, share, mt, nt;       // blocks of input channels and parts of a block of threads
-	int weights, tile, behind, runs; // the coefficients of dy, then of what is behind, lie in front of the weights
+	int weights, tile, norm, behind, runs; // the coefficients of dy, then of what is behind, lie in front of the weights
 };
 
-#define DATA_CUT_PARAMETERS int rows, int columns, int chunk, int taps, int slice, int share, int mt, int nt, int weights_at, int tile_at, int behind_at, int runs_at
-#define DATA_CUT {rows, columns, chunk, taps, slice, share, mt, nt, weights_at, tile_at, behind_at, runs_at}
+#define DATA_CUT_PARAMETERS int rows, int columns, int chunk, int taps, int slice, int share, int mt, int nt, int weights_at, int tile_at, int norm_at, int behind_at, int runs_at
+#define DATA_CUT {rows, columns, chunk, taps, slice, share, mt, nt, weights_at, tile_at, norm_at, behind_at, runs_at}
 
 // A part of dx, and the rows and columns of dy that it meets.
 struct DataPart {
@@ -49,7 +49,7 @@ DEVICE void load_weights(uint4* to, const bf16* w, const Conv& c, int tap, int t
 	int Kp = channel_blocks(c.K) * CHANNELS, Cp = channel_blocks(c.C) * CHANNELS, row = 2 * cs, each = ks * CHANNELS, n = taps * each * row;
 	const bf16* from = w + (tap * Kp + k_block * CHANNELS) * Cp + c_block * CHANNELS;
 	Divisor rows(row), tap_rows(each);
-	for (int v = threadIdx.x; v < n; v += blockDim.x) {
+	NOT_UNROLLED for (int v = threadIdx.x; v < n; v += blockDim.x) {
 		int i = rows.quotient(v), column = v - i * row, t = tap_rows.quotient(i), k = i - t * each;
 		copy_async(to + i * pitch + column, from + (t * Kp + k) * Cp + column * 8);
 	}
@@ -85,7 +85,7 @@ DEVICE void add_data_products(DataSums& sums, const uint4* shared, const Conv& c
 		x[m] = p.x + i - row * p.width + c.R / 2;
 	}
 	int weights = cut.weights + lane % 16 * pitch + 2 * n + half, r = tap / c.R, s = tap - r * c.R;
-	for (int t = 0; t < taps; t += TAPS) {
+	NOT_UNROLLED for (int t = 0; t < taps; t += TAPS) {
 		int at[TAPS][MT], step[TAPS][MT];
 		for (int m = 0; m < MT; m++) {
 			int oy = meets(y[m] - r, c.stride, by, c.Ho), row = (oy - p.top) * p.wide - p.left;
@@ -96,7 +96,7 @@ DEVICE void add_data_products(DataSums& sums, const uint4* shared, const Conv& c
 				step[i][m] = outside ? 0 : plane;
 			}
 		}
-		for (int k = 0; k < count; k++) {
+		NOT_UNROLLED for (int k = 0; k < count; k++) {
 			for (int i = 0; i < TAPS; i++) {
 				unsigned a[MT][4], b[NT][4];
 				for (int m = 0; m < MT; m++) load_matrices(a[m], shared + at[i][m] + k * step[i][m]);

@@ -38,11 +38,11 @@ DEVICE void load_behind(uint4* to, const DataResult& out, const Conv& c, const D
 	int own = p.image * channel_blocks(c.C) + first, before = p.image / out.repeat * channel_blocks(c.C) + first, plane = c.H * c.W, lie = plane_of(p.pixels());
 	Extent e = extent_of(before * plane, blocks, plane, p.y, p.x, p.height, p.width, c.W, 0);
 	e.lie = lie;
-	load_tile(to, {out.xn, out.xn, READ_ALONE}, e, nullptr, [] {});
+	copy_tile(to, to, {out.xn, out.xn, READ_ALONE}, e);
 	if (!out.adds()) return;
-	load_tile(to + 2 * blocks * lie, {out.z, out.z, READ_ALONE}, e, nullptr, [] {});
+	copy_tile(to + 2 * blocks * lie, to, {out.z, out.z, READ_ALONE}, e);
 	e.from += 2 * (own - before) * plane;
-	load_tile(to + blocks * lie, {out.r, out.r, READ_ALONE}, e, nullptr, [] {});
+	copy_tile(to + blocks * lie, to, {out.r, out.r, READ_ALONE}, e);
 }
 
 // What becomes of dx.
@@ -54,7 +54,7 @@ template <int HOW>
 DEVICE void part_out(const DataResult& out, const Conv& c, const DataPart& p, const uint4* tile, const uint4* behind, int first, int blocks, const float* coefficients, float* runs) {
 	const int pixels = p.pixels(), count = ceil_div(pixels, RUN_PIXELS), channel = RunSums::channel(), lie = plane_of(pixels);
 	Divisor across(p.width), units(count);
-	for (int unit = threadIdx.x / 32; unit < count * blocks; unit += DATA_WARPS) {
+	NOT_UNROLLED for (int unit = threadIdx.x / 32; unit < count * blocks; unit += DATA_WARPS) {
 		int block = units.quotient(unit), run = unit - block * count, first_pixel = run * RUN_PIXELS + RunSums::pixel();
 		bf16* to = out.g + (p.image * channel_blocks(c.C) + first + block) * c.H * c.W * CHANNELS + channel;
 		const float* of = coefficients + block * COEFFICIENTS + channel;
@@ -101,37 +101,38 @@ DEVICE void data_grad(int number, const Conv& c, const Gradient& g, const bf16* 
 	float *coefficients = (float*)(shared + 1), *after = coefficients + (g.how == READ_ALONE ? 0 : Kb * COEFFICIENTS), *runs = (float*)(shared + cut.runs);
 	const bool once = cut.chunk >= Kb && cut.taps >= all;
 	if (once) load_weights(shared + cut.weights, w, c, 0, all, 0, Kb, first, blocks, pitch);
+	const Source from = {g.dy, g.xn, g.how};
 	bool prepared = false;
-	for (int part = first_part; part < min(first_part + cut.share, n); part++) {
+	NOT_UNROLLED for (int part = first_part; part < min(first_part + cut.share, n); part++) {
 		DataPart p(c, cut, group, part);
 		int high = ceil_div(ceil_div(p.pixels(), 16), cut.mt), pixel = warp % high * cut.mt * 16, block = warp / high * cut.nt;
 		DataSums sums;
-		for (int k = 0; k < Kb; k += cut.chunk) {
+		NOT_UNROLLED for (int k = 0; k < Kb; k += cut.chunk) {
 			int count = min(cut.chunk, Kb - k);
 			if (prepared) BARRIER();
 			Extent extent = extent_of((p.image * Kb + k) * c.Ho * c.Wo, count, c.Ho * c.Wo, p.top, p.left, p.high, p.wide, c.Wo, COEFFICIENTS);
 			extent.lie = p.plane();
-			load_tile(shared + cut.tile, {g.dy, g.xn, g.how}, extent, coefficients + k * COEFFICIENTS, [&] {
-				if (prepared) return;
-				prepared = true;
-				if (threadIdx.x == 0) shared[0] = make_uint4(0, 0, 0, 0);
-				put_gradient(coefficients, g, group, 0, Kb, c.K, epsilon);
-				put_result(after, out, group, first, blocks, c.C);
-				BARRIER();
-			});
-			for (int tap = 0; tap < all; tap += cut.taps) {
+			copy_tile(shared + cut.tile, shared + cut.norm, from, extent);
+			NOT_UNROLLED for (int tap = 0; tap < all; tap += cut.taps) {
 				int taps = min(cut.taps, all - tap);
+				bool begins = k == 0 && tap == 0;
 				if (tap > 0) BARRIER();
 				if (!once) load_weights(shared + cut.weights, w, c, tap, taps, k, count, first, blocks, pitch);
-				if (k == 0 && tap == 0 && out.after) { // what stands behind may come later
-					load_behind(shared + cut.behind, out, c, p, first, blocks);
-					if (out.adds())
-						copy_async_wait<3>();
-					else
-						copy_async_wait<1>();
-				} else {
-					copy_async_wait<0>();
+				if (begins && out.after) load_behind(shared + cut.behind, out, c, p, first, blocks);
+				if (!prepared) {
+					if (threadIdx.x == 0) shared[0] = make_uint4(0, 0, 0, 0);
+					put_gradient(coefficients, g, group, 0, Kb, c.K, epsilon);
+					put_result(after, out, group, first, blocks, c.C);
+					BARRIER();
+					prepared = true;
 				}
+				if (begins && out.adds()) // what stands behind may come later: it is the newest groups of copies
+					copy_async_wait<3>();
+				else if (begins && out.after)
+					copy_async_wait<1>();
+				else
+					copy_async_wait<0>();
+				if (tap == 0) transform_tile(shared + cut.tile, shared + cut.norm, from, extent, coefficients + k * COEFFICIENTS);
 				BARRIER();
 				if (block >= blocks) continue;
 				if (cut.mt == 1 && cut.nt == 1) add_data_products<1, 1>(sums, shared, c, cut, p, tap, taps, count, pixel, block);

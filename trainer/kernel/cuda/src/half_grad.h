@@ -65,37 +65,30 @@ struct Extent {
 	int from, planes, apart, runs, pitch, length, step, lie;
 };
 
-// load_tile brings them into the tile. They are there behind copy_async_wait<0>() and a barrier. prepare() is called once by every thread, when its first loads have begun; coefficients are there behind it.
+// each_vector calls f(at, to, of) for the vectors of an extent that are this thread's: where each is in the activation, where it goes in the tile, and where its coefficients begin.
 template <typename F>
-DEVICE void load_tile(uint4* tile, const Source& source, const Extent& e, const float* coefficients, F prepare) {
-	const uint4 *values = (const uint4*)source.values + e.from, *norm = (const uint4*)source.norm + e.from;
+DEVICE void each_vector(const Extent& e, F f) {
 	int each = e.runs * e.length, n = e.planes * each, threads = blockDim.x;
 	Divisor plane(max(each, 1)), run(max(e.length, 1));
-	if (source.how == READ_ALONE) {
-		for (int v = threadIdx.x; v < n; v += threads) {
-			int i = plane.quotient(v), rest = v - i * each, r = run.quotient(rest);
-			copy_async(tile + tile_vector((v + i * (e.lie - each)) >> 1, v & 1), values + i * e.apart + r * (e.pitch - e.length) + rest);
-		}
-		copy_async_commit();
-		prepare();
-		return;
+	NOT_UNROLLED for (int v = threadIdx.x; v < n; v += threads) {
+		int i = plane.quotient(v), rest = v - i * each, r = run.quotient(rest);
+		f(e.from + i * e.apart + r * (e.pitch - e.length) + rest, tile_vector((v + i * (e.lie - each)) >> 1, v & 1), i * e.step + (v & 1) * 8);
 	}
-	bool prepared = false;
-	for (int begin = threadIdx.x; begin < n || !prepared; begin += 2 * threads) {
-		uint4 value[2], other[2];
-		int to[2], plane_at[2];
-		UNROLL for (int j = 0; j < 2; j++) {
-			int v = begin + j * threads, i = plane.quotient(min(v, n - 1)), rest = v - i * each, r = run.quotient(rest), at = i * e.apart + r * (e.pitch - e.length) + rest;
-			plane_at[j] = i * e.step + (v & 1) * 8;
-			to[j] = v < n ? tile_vector((v + i * (e.lie - each)) >> 1, v & 1) : -1;
-			if (v < n) value[j] = values[at];
-			if (v < n && source.how == READ_NORM_GRAD) other[j] = norm[at];
-		}
-		if (!prepared) prepare();
-		prepared = true;
-		UNROLL for (int j = 0; j < 2; j++)
-			if (to[j] >= 0) tile[to[j]] = transformed(value[j], other[j], source.how, coefficients + plane_at[j]);
-	}
+}
+
+// copy_tile begins to copy an extent into a tile, and what was normalised into another one, as one group: past the registers, so that all of it is under way at once.
+DEVICE void copy_tile(uint4* tile, uint4* norm, const Source& source, const Extent& e) {
+	each_vector(e, [&](int at, int to, int) {
+		copy_async(tile + to, (const uint4*)source.values + at);
+		if (source.how == READ_NORM_GRAD) copy_async(norm + to, (const uint4*)source.norm + at);
+	});
+	copy_async_commit();
+}
+
+// transform_tile makes of it what is read. Each thread does what it copied itself, when that is there; others see it behind a barrier.
+DEVICE void transform_tile(uint4* tile, const uint4* norm, const Source& source, const Extent& e, const float* coefficients) {
+	if (source.how == READ_ALONE) return;
+	each_vector(e, [&](int, int to, int of) { tile[to] = transformed(tile[to], source.how == READ_NORM_GRAD ? norm[to] : tile[to], source.how, coefficients + of); });
 }
 
 // extent_of is that of `rows` by `columns` pixels from (top, left) on of `planes` planes of H by W pixels, the first of which has so many pixels before it. They lie one behind the other.

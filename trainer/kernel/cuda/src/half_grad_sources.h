@@ -30,7 +30,7 @@ struct Gradient {
 // put_input and put_gradient leave the coefficients of so many blocks of channels from `first` on, [blocks][3][16]; channels that there are not have zeros.
 DEVICE void put_input(float* to, const Input& in, int group, int first, int blocks, int C, float epsilon) {
 	if (in.how != READ_NORM_RELU) return;
-	for (int i = threadIdx.x; i < blocks * CHANNELS; i += blockDim.x) {
+	NOT_UNROLLED for (int i = threadIdx.x; i < blocks * CHANNELS; i += blockDim.x) {
 		int c = first * CHANNELS + i, at = i / CHANNELS * COEFFICIENTS + i % CHANNELS;
 		float2 affine = make_float2(0.0f, 0.0f);
 		if (c < C) affine = half_affine(in.mean[group * in.stride + c], in.variance[group * in.stride + c], in.gamma[c], in.beta[c], epsilon);
@@ -51,7 +51,7 @@ DEVICE GradAffine half_grad_affine(float mean, float variance, float gamma, floa
 
 DEVICE void put_gradient(float* to, const Gradient& g, int group, int first, int blocks, int K, float epsilon) {
 	if (g.how == READ_ALONE) return;
-	for (int i = threadIdx.x; i < blocks * CHANNELS; i += blockDim.x) {
+	NOT_UNROLLED for (int i = threadIdx.x; i < blocks * CHANNELS; i += blockDim.x) {
 		int k = first * CHANNELS + i, at = i / CHANNELS * COEFFICIENTS + i % CHANNELS;
 		GradAffine a = {0.0f, 0.0f, 0.0f};
 		if (k < K && g.how == READ_NORM_GRAD)

@@ -28,20 +28,19 @@ DEVICE Window window_of(const Conv& c, int images, int top, int left, int rows, 
 	return w;
 }
 
-// load_gradients and load_inputs load a window from image `first` on, of `blocks` blocks of channels of one image, or of one block of any number of images. Blocks lie plane_of apart, images one behind the other.
-template <typename F>
-DEVICE void load_gradients(uint4* tile, const Gradient& g, const Conv& c, const Window& w, int first, int block, int blocks, const float* coefficients, F prepare) {
+// gradients_of and inputs_of are the extents of a window from image `first` on, of `blocks` blocks of channels of one image, or of one block of any number of images. Blocks lie plane_of apart, images one behind the other.
+DEVICE Extent gradients_of(const Conv& c, const Window& w, int first, int block, int blocks) {
 	int plane = c.Ho * c.Wo, all = channel_blocks(c.K);
 	Extent e = extent_of((first * all + block) * plane, max(w.images, blocks), blocks > 1 ? plane : all * plane, w.top, w.left, w.rows, w.columns, c.Wo, blocks > 1 ? (int)COEFFICIENTS : 0);
 	if (blocks > 1) e.lie = plane_of(w.rows * w.columns);
-	load_tile(tile, {g.dy, g.xn, g.how}, e, coefficients, prepare);
+	return e;
 }
 
-DEVICE void load_inputs(uint4* tile, const Input& in, const Conv& c, const Window& w, int first, int block, int blocks, const float* coefficients) {
+DEVICE Extent inputs_of(const Conv& c, const Window& w, int first, int block, int blocks) {
 	int plane = c.H * c.W, all = channel_blocks(c.C);
 	Extent e = extent_of((first * all + block) * plane, max(w.images, blocks), blocks > 1 ? plane : all * plane, w.x_top, w.x_left, w.x_rows, w.x_columns, c.W, blocks > 1 ? (int)COEFFICIENTS : 0);
 	if (blocks > 1) e.lie = plane_of(w.x_rows * w.x_columns);
-	load_tile(tile, {in.x, in.x, in.how}, e, coefficients, [] {});
+	return e;
 }
 
 DEVICE void clear(Unit& u) {
@@ -54,7 +53,7 @@ DEVICE void add_products(Unit& u, const uint4* shared, int dy, int x, const Conv
 	int lane = threadIdx.x % 32, pixels = w.rows * w.columns, all = w.images * pixels, taps = min((int)UNIT_TAPS, c.R * c.R - tap), half = lane / 16;
 	int tap_r = tap / c.R, tap_s = tap - tap_r * c.R;
 	Divisor image(pixels), row(w.columns);
-	for (int p = 16 * first; p < all; p += 16 * every) {
+	NOT_UNROLLED for (int p = 16 * first; p < all; p += 16 * every) {
 		unsigned a[4];
 		int of = p + lane % 8 + half * 8;
 		load_matrices_transposed(a, shared + (of < all ? dy + tile_vector(of, lane / 8 % 2) : 0));
@@ -140,26 +139,30 @@ DEVICE void weight_grad(int block, const Conv& c, const Input& in, const Gradien
 	int unit = block % units, part = block / units % parts, group = block / units / parts;
 	int tap = unit % chunks * UNIT_TAPS, c_block = unit / chunks % c_blocks, k_block = unit / chunks / c_blocks;
 	float* coefficients = (float*)(shared + 1);
-	int gradients = WEIGHT_GRAD_HEAD, inputs = gradients + rounded_up(2 * to.tile_images * to.rows * to.columns);
+	int gradients = WEIGHT_GRAD_HEAD, tile = rounded_up(2 * to.tile_images * to.rows * to.columns), norm = gradients + tile, inputs = g.how == READ_NORM_GRAD ? norm + tile : norm;
 	bool prepared = false;
 	Unit u;
 	clear(u);
-	for (int first = part * to.images, end = min(first + to.images, c.N); first < end; first += to.tile_images) {
-		for (int top = 0; top < c.Ho; top += to.rows) {
-			for (int left = 0; left < c.Wo; left += to.columns) {
+	NOT_UNROLLED for (int first = part * to.images, end = min(first + to.images, c.N); first < end; first += to.tile_images) {
+		NOT_UNROLLED for (int top = 0; top < c.Ho; top += to.rows) {
+			NOT_UNROLLED for (int left = 0; left < c.Wo; left += to.columns) {
 				Window w = window_of(c, min(to.tile_images, end - first), top, left, to.rows, to.columns);
 				int image = group * c.N + first;
+				Extent dy = gradients_of(c, w, image, k_block, 1), x = inputs_of(c, w, image, c_block, 1);
+				Source from = {g.dy, g.xn, g.how}, x_from = {in.x, in.x, in.how};
 				if (prepared) BARRIER(); // the products of the tiles before have been made
-				load_gradients(shared + gradients, g, c, w, image, k_block, 1, coefficients, [&] {
-					if (prepared) return;
-					prepared = true;
+				copy_tile(shared + gradients, shared + norm, from, dy);
+				copy_tile(shared + inputs, shared, x_from, x);
+				if (!prepared) {
 					if (threadIdx.x == 0) shared[0] = make_uint4(0, 0, 0, 0);
 					put_gradient(coefficients, g, group, k_block, 1, c.K, epsilon);
 					put_input(coefficients + COEFFICIENTS, in, group, c_block, 1, c.C, epsilon);
 					BARRIER();
-				});
-				load_inputs(shared + inputs, in, c, w, image, c_block, 1, coefficients + COEFFICIENTS);
+					prepared = true;
+				}
 				copy_async_wait<0>();
+				transform_tile(shared + gradients, shared + norm, from, dy, coefficients);
+				transform_tile(shared + inputs, shared, x_from, x, coefficients + COEFFICIENTS);
 				BARRIER();
 				add_products(u, shared, gradients, inputs, c, w, tap, threadIdx.x / 32, GRAD_WARPS);
 			}
