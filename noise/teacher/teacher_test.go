@@ -249,6 +249,7 @@ func TestAnotherTeacherOrDataIsRefused(t *testing.T) {
 		"the spec says 000000000000":       func(c *Config) { c.Run.Spec.Teacher.Sha256 = strings.Repeat("0", 64) },
 		"training images here are not":     func(c *Config) { c.Run.Spec.Dataset.TrainSha256 = "other" },
 		"forward pass is in arithmetic x/": func(c *Config) { c.Run.Spec.Teacher.Arithmetic = "x/1" },
+		"which needs --kernels cuda":       func(c *Config) { c.Run.Spec.Teacher.Arithmetic = "cuda-bf16/1-sm90" },
 		"teacher":                          func(c *Config) { c.File = c.File[:100] },
 		"resnet8":                          func(c *Config) { c.Run.Spec.Teacher.Model = &ditherv1.ModelSpec{Name: "resnet8", Shortcut: "C"} },
 	} {
