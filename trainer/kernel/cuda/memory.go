@@ -39,7 +39,11 @@ func (d *device) alloc(t kernel.Type, n int) (*memory, error) {
 	bytes := int64(max(n*sizes[t], 1))
 	p, err := d.claim(bytes, nil)
 	if errors.Is(err, cu.OutOfMemory) {
-		// Go's collector knows nothing of the device's memory: what nobody holds any more may not have been given back.
+		// Go's collector knows nothing of the device's memory: what nobody holds any more may not have been given back. The last recording holds all that it touches.
+		_ = d.call(func() error {
+			d.last = nil
+			return nil
+		})
 		runtime.GC()
 		p, err = d.claim(bytes, d.holds.garbage())
 	}
