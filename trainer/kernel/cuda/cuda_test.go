@@ -37,6 +37,7 @@ func TestSuite(t *testing.T) {
 		kerneltest.Run(t, single, kerneltest.Options{Seed: 1, Trials: 8, Variants: processors(t)})
 	})
 	t.Run("bfloat16", func(t *testing.T) { kerneltest.Run(t, half, kerneltest.Options{Seed: 1, Trials: 8}) })
+	t.Run("apart", func(t *testing.T) { kerneltest.Hold(t, half, 1, forwardsApart(t)...) })
 	for _, s := range []kernel.Set{single, half} {
 		launched, err := s.(*set).device.launched()
 		if err != nil {

@@ -37,16 +37,11 @@ func cutForward(o kernel.Op) forwardCut {
 	total := o.Groups * o.N * c.each()
 	for _, c.slice = range []int{4, 2, 1} {
 		c.slices = ceil(out, c.slice)
-		if c.slice > 1 && (c.passes(o) || c.slice >= 2*out || total*c.slices < multiprocessors*9/10 || !c.chooseWarps()) {
-			continue
-		}
-		if c.addShared(in); c.slice == 1 || c.shared <= blockShared {
+		fits := c.chooseWarps(o)
+		c.addShared(in)
+		if c.slice == 1 || fits && !c.passes(o) && c.slice < 2*out && total*c.slices >= multiprocessors*9/10 && c.shared <= blockShared {
 			break
 		}
-	}
-	c.chooseWarps()
-	if c.passes(o) {
-		c.mt, c.nt, c.high = 2, 1, ceil(ceil(c.rows*c.columns, 16), 2)
 	}
 	resident := 3 // blocks of threads on a multiprocessor: what the kernels' registers leave room for, and shared memory does
 	if c.mt*c.nt > 2 || c.passes(o) {
@@ -70,7 +65,7 @@ func (c *forwardCut) chooseShare(total, atOnce int) {
 }
 
 // result is the bytes of a part of y in shared memory.
-func (c *forwardCut) result() int { return ceil(c.rows*c.columns, 16) * 16 * (32*c.slice + 16) }
+func (c *forwardCut) result() int { return c.high * c.mt * 16 * (32*c.slice + 16) }
 
 // chooseTile takes a tile for all taps, and as many channels as there are, where that fits.
 func (c *forwardCut) chooseTile(o kernel.Op, in int) {
@@ -92,9 +87,12 @@ func (c *forwardCut) chooseTile(o kernel.Op, in int) {
 }
 
 // chooseWarps gives each warp as little as will do; it says whether that can be.
-func (c *forwardCut) chooseWarps() bool {
-	pixels := ceil(c.rows*c.columns, 16)
-	for _, w := range [][2]int{{1, 1}, {2, 1}, {2, 2}} {
+func (c *forwardCut) chooseWarps(o kernel.Op) bool {
+	pixels, least := ceil(c.rows*c.columns, 16), 0
+	if c.passes(o) {
+		least = 1
+	}
+	for _, w := range [][2]int{{1, 1}, {2, 1}, {2, 2}}[least:] {
 		c.mt, c.nt = w[0], w[1]
 		if c.high = ceil(pixels, c.mt); c.high*ceil(c.slice, c.nt) <= warpsOf {
 			return true

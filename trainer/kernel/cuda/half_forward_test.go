@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/dither-ml/dither/trainer/kernel"
-	"github.com/dither-ml/dither/trainer/kernel/kerneltest"
 )
 
 func conv(groups, n, c, h, w, k, r, stride int) kernel.Op {
@@ -59,12 +58,9 @@ func TestCutsFit(t *testing.T) {
 	}
 }
 
-// Shapes that take what the suite's are too small for: parts that are no whole rows, a tile for each tap, chunks of channels, several parts a block of threads, several cells of parts a group.
-func TestForwardShapesApart(t *testing.T) {
-	if testing.Short() {
-		t.Skip("slow in software")
-	}
-	s := openWith(t, Options{Half: true})
+// forwardsApart are shapes that take what the suite's are too small for: parts that are no whole rows, a tile for each tap, chunks of channels, several parts a block of threads and several cells of parts a group; and each share of a warp with each
+// number of blocks of channels.
+func forwardsApart(t *testing.T) []kernel.Op {
 	fused := func(o kernel.Op, before, after kernel.Fusion) kernel.Op {
 		o.Before, o.After, o.Epsilon = before, after, 1e-5
 		return o
@@ -79,9 +75,32 @@ func TestForwardShapesApart(t *testing.T) {
 	if c := cutForward(many); c.share < 2 || many.N*c.each() <= cellParts {
 		t.Errorf("%v has one part a block, or one cell: %+v", many, c)
 	}
-	kerneltest.Hold(t, s, 1,
+	ops := []kernel.Op{
 		wide, fused(wide, kernel.NormAddReLU, kernel.Stats),
 		far, fused(far, kernel.NormAddReLU, kernel.Sums),
 		deep, fused(deep, kernel.NormReLU, kernel.Stats),
-		fused(many, kernel.NormAddReLU, kernel.Stats))
+		fused(many, kernel.NormAddReLU, kernel.Stats),
+	}
+	for _, shape := range []struct {
+		op            kernel.Op
+		mt, nt, slice int
+	}{
+		{conv(2, 1, 16, 17, 16, 16, 3, 1), 2, 1, 1},
+		{conv(1, 2, 32, 16, 16, 16, 3, 1), 2, 1, 1},
+		{conv(1, 1, 64, 16, 16, 33, 3, 1), 2, 1, 1},
+		{conv(2, 1, 64, 8, 8, 64, 3, 1), 1, 1, 1},
+		{conv(1, 1, 16, 32, 32, 32, 3, 2), 2, 1, 1},
+		{conv(1, 120, 16, 12, 11, 32, 3, 1), 2, 2, 2},
+		{conv(2, 60, 30, 12, 11, 48, 1, 1), 2, 2, 2},
+		{conv(1, 125, 16, 8, 8, 64, 1, 1), 2, 1, 4},
+	} {
+		if c := cutForward(shape.op); c.mt != shape.mt || c.nt != shape.nt || c.slice != shape.slice {
+			t.Errorf("%v is cut otherwise: %+v", shape.op, c)
+		}
+		if shape.slice == 1 {
+			ops = append(ops, shape.op)
+		}
+		ops = append(ops, fused(shape.op, kernel.NormAddReLU, kernel.Stats))
+	}
+	return ops
 }

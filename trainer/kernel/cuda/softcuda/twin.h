@@ -94,6 +94,7 @@ template <typename T> T exchange(uint32_t mask, T value, Lane how, int by, int w
 #define DEVICE_TABLE static const
 #define UNROLL
 #define NOT_UNROLLED
+#define COMPUTED(i) (void)(i)
 #define BARRIER() ::softcuda::barrier(__FILE__, __LINE__)
 
 #define threadIdx (::softcuda::place.thread)

@@ -10,6 +10,7 @@
 //   BARRIER();                                                 __syncthreads(), every thread of the block
 //   UNROLL for (...)                                           a loop that must be unrolled, for what it indexes to stay in registers
 //   NOT_UNROLLED for (...)                                     a loop of few turns that is to stay one: instructions have a cache too
+//   COMPUTED(i);                                               an int is computed here and once; compilers prefer to do it again wherever it is used
 //   DEVICE_TABLE float weights[4] = {...};                     constants
 //
 // Arithmetic is explicit, so that both compilers give the same bits: a fused multiply-add is __fmaf_rn, and a * b + c is two
@@ -35,5 +36,6 @@
 #define BARRIER() __syncthreads()
 #define UNROLL _Pragma("unroll")
 #define NOT_UNROLLED _Pragma("unroll 1")
+#define COMPUTED(i) asm volatile("" : "+r"(i))
 
 #endif

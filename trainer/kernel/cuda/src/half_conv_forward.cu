@@ -18,7 +18,7 @@
 //   8x8x64       8x8x64       128, 1, 2, 1x1,  63680          256, 4, 4, 2x1, 111424
 //
 // Shared memory without conflicts of banks: load_matrices where the stride is 1 (pixels are an odd number of 16 bytes apart, two ways where it is 2), y's pairs on their way in (the same); y on its way out is read with two ways' conflicts.
-// Registers by ptxas for sm_90a: 80, 80, 124 and 127, none spilled.
+// Registers by ptxas for sm_90a: 79, 80, 128 and 115, none spilled.
 #include "half_forward.h"
 
 // What becomes of y beside being written.
@@ -44,32 +44,42 @@ struct ForwardNorm {
 	}
 };
 
+// What a lane has of a run of y: it goes from shared memory to where it belongs, and into the sums of y - shift.
+struct ForwardRun {
+	float shift[4];
+	RunSums sums;
+
+	__device__ void pixel(const char* from, bf16* to) {
+		uint2 v = *(const uint2*)from;
+		float d[4];
+		*(uint2*)to = v;
+		unpack(v, d);
+		for (int i = 0; i < 4; i++) d[i] -= shift[i];
+		sums.take(d, d);
+	}
+};
+
 // The end of a part: y goes out of shared memory, and the sums of its runs [blocks][PART_RUNS][SUMS] come about on the way.
 DEVICE void forward_part_out(const ForwardShape& s, const ForwardPart& part, const ForwardResult& out, int first_block, int blocks, const char* result, const float* shift, float* runs) {
-	const int warp = threadIdx.x / 32, count = ceil_div(part.pixels(), RUN_PIXELS), pitch = blocks * 32 + 16;
-	const Divisor by_width = part.by_width(s);
-	NOT_UNROLLED for (int block = 0, run = warp; block < blocks; run += FORWARD_THREADS / 32) {
-		for (; run >= count && block < blocks; run -= count) block++;
+	const int warp = threadIdx.x / 32, pixels = part.pixels(), count = ceil_div(pixels, RUN_PIXELS), pitch = blocks * 32 + 16, plane = s.Ho * s.Wo;
+	bf16* image = out.y + ((part.image * s.out_blocks() + first_block) * plane + part.y * s.Wo + part.x) * CHANNELS + RunSums::channel();
+	NOT_UNROLLED for (int block = 0, run = warp;; run += FORWARD_THREADS / 32) {
+		for (; run >= count; run -= count) block++;
 		if (block >= blocks) break;
-		bf16* to = out.y + ((part.image * s.out_blocks() + first_block + block) * s.Ho * s.Wo) * CHANNELS + RunSums::channel();
-		const float* by = shift + block * CHANNELS + RunSums::channel();
-		RunSums sums;
-		for (int j = 0; j < 4; j++) {
-			int pixel = run * RUN_PIXELS + j * 8 + RunSums::pixel();
-			if (pixel >= part.pixels()) break;
-			uint2 v = *(const uint2*)(result + pixel * pitch + block * 32 + RunSums::channel() * 2);
-			int at = part.y * s.Wo + pixel;
-			if (part.width < s.Wo) at += by_width.quotient(pixel) * (s.Wo - part.width) + part.x;
-			*(uint2*)(to + at * CHANNELS) = v;
-			if (out.after) {
-				float d[4];
-				unpack(v, d);
-				for (int i = 0; i < 4; i++) d[i] -= by[i];
-				sums.take(d, d);
-			}
+		const int first = run * RUN_PIXELS + RunSums::pixel();
+		const char* from = result + first * pitch + block * 32 + RunSums::channel() * 2;
+		bf16* to = image + block * plane * CHANNELS;
+		const float4 by = *(const float4*)(shift + block * CHANNELS + RunSums::channel());
+		ForwardRun lane = {{by.x, by.y, by.z, by.w}, {}};
+		if (part.width == s.Wo && (run + 1) * RUN_PIXELS <= pixels) {
+			to += first * CHANNELS;
+			for (int j = 0; j < 4; j++) lane.pixel(from + j * 8 * pitch, to + j * 8 * CHANNELS);
+		} else {
+			const Divisor by_width = part.by_width(s);
+			NOT_UNROLLED for (int pixel = first; pixel < min(pixels, (run + 1) * RUN_PIXELS); pixel += 8, from += 8 * pitch) lane.pixel(from, to + (pixel + by_width.quotient(pixel) * (s.Wo - part.width)) * CHANNELS);
 		}
 		if (out.after) {
-			float v = sums.sum();
+			float v = lane.sums.sum();
 			runs[(block * PART_RUNS + run) * SUMS + RunSums::number()] = v;
 		}
 	}
@@ -92,7 +102,7 @@ DEVICE void half_conv_forward(const ForwardShape& s, const ForwardInput& in, con
 	SHARED_DYNAMIC(char, memory);
 	const int first_block = in.own * s.slice, blocks = min(s.slice, s.out_blocks() - first_block), n = N * s.by_each.by, end = min(first_part + share, n);
 	char *tile = memory, *weights = tile + memory_tile, *result = weights + memory_weights;
-	float* runs = (float*)(result + s.part_rows() * (s.slice * 32 + 16));
+	float* runs = (float*)(result + s.high * MT * 16 * (s.slice * 32 + 16));
 	float* shift = runs + s.slice * PART_RUNS * SUMS;
 	float2* affine = (float2*)(shift + s.slice * CHANNELS);
 	const int spans = PASSES ? ceil_div(s.R, s.span) : 1, chunks = PASSES ? ceil_div(s.in_blocks(), s.chunk) : 1;
@@ -101,51 +111,52 @@ DEVICE void half_conv_forward(const ForwardShape& s, const ForwardInput& in, con
 	// What serves all parts is made while the first copies are under way.
 	auto prepare = [&] {
 		NOT_UNROLLED for (int c = threadIdx.x; in.before && c < s.in_blocks() * CHANNELS; c += FORWARD_THREADS) affine[c] = norm.affine(group, c, s.C);
-		NOT_UNROLLED for (int i = threadIdx.x; out.after && i < blocks * CHANNELS; i += FORWARD_THREADS) shift[i] = first_block * CHANNELS + i < s.K ? out.shift[first_block * CHANNELS + i] : 0.0f;
+		NOT_UNROLLED for (int i = threadIdx.x; i < blocks * CHANNELS; i += FORWARD_THREADS) shift[i] = out.after && first_block * CHANNELS + i < s.K ? out.shift[first_block * CHANNELS + i] : 0.0f;
 		if (in.before) BARRIER();
 	};
 
+	ForwardTile<MT == 1 ? 4 : 3> input;
 	if (!PASSES) {
-		forward_copy(s, in, ForwardPart(s, group, N, first_part), pass, tile);
+		input.copy(s, in, ForwardPart(s, group, N, first_part), pass, tile);
 		copy_async_commit();
+		if (in.before == FORWARD_NORM_ADD) input.add(in);
 		forward_weights(s, pass, w, first_block, weights);
 		copy_async_commit();
+		prepare();
 	}
 	for (int number = first_part; number < end; number++) {
 		const ForwardPart part(s, group, N, number);
 		ForwardWarp<MT, NT> mine;
 		for (int turn = 0; turn < chunks * spans * spans; turn++) {
-			const bool first = number == first_part && turn == 0;
 			if (PASSES) {
 				int tap = turn % (spans * spans), from = turn / (spans * spans) * s.chunk, count = min(s.chunk, s.in_blocks() - from);
 				pass = {tap / spans, tap % spans, from, count, Divisor(FORWARD_THREADS / 2 / count), Divisor(2 * count)};
 				if (turn > 0) BARRIER();  // the products of the turn before have been made
-				forward_copy(s, in, part, pass, tile);
+				input.copy(s, in, part, pass, tile);
 				copy_async_commit();
+				if (in.before == FORWARD_NORM_ADD) input.add(in);
 				forward_weights(s, pass, w, first_block, weights);
 				copy_async_commit();
+				if (number == first_part && turn == 0) prepare();
 			}
 			if (in.before) {
-				forward_transform<MT == 1 ? 4 : 3>(s, in, part, pass, affine, tile, [&] {
-					if (first) prepare();
-					// The tile has come, but for the weights.
-					if (PASSES || first)
-						copy_async_wait<1>();
-					else
-						copy_async_wait<0>();
-				});
-			} else if (first) {
-				prepare();
+				if (PASSES || number == first_part) {
+					copy_async_wait<1>();  // for the tile, but not for the weights
+				} else {
+					if (in.before == FORWARD_NORM_ADD) input.add(in);
+					copy_async_wait<0>();
+				}
+				input.transform(s, in, part, pass, affine, tile);
 			}
 			copy_async_wait<0>();
 			BARRIER();
 			if (turn == 0) mine.begin(s, part, blocks);
 			if (mine.first_block < blocks) mine.template multiply_all<PASSES>(s, pass.count, tile, weights);
 		}
-		mine.leave(part, blocks, result);
+		if (mine.first_block < blocks) mine.leave(blocks, result);
 		BARRIER();
 		if (!PASSES && number + 1 < end) {
-			forward_copy(s, in, ForwardPart(s, group, N, number + 1), pass, tile);
+			input.copy(s, in, ForwardPart(s, group, N, number + 1), pass, tile);
 			copy_async_commit();
 		}
 		forward_part_out(s, part, out, first_block, blocks, result, shift, runs);

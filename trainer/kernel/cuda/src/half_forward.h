@@ -12,9 +12,6 @@
 
 enum { FORWARD_THREADS = 256 };
 
-// In the place of a pixel: it is the block's own.
-enum { OWN = 1 << 30 };
-
 // What is done to the input.
 enum { FORWARD_ALONE = 0, FORWARD_NORM = 1, FORWARD_NORM_ADD = 2 };
 
@@ -31,8 +28,7 @@ struct ForwardShape {
 	__device__ int in_blocks() const { return ceil_div(C, CHANNELS); }
 	__device__ int out_blocks() const { return ceil_div(K, CHANNELS); }
 	__device__ int tile_columns() const { return by_tile_columns.by; }
-	__device__ int part_rows() const { return ceil_div(rows * columns, 16) * 16; }  // of the result in shared memory
-	__device__ int pitch() const { return chunk * 32 + 16; }                        // bytes of a pixel of the tile, or of an output channel of the weights
+	__device__ int pitch() const { return chunk * 32 + 16; }  // bytes of a pixel of the tile, or of an output channel of the weights
 };
 
 // A part of the output of an image: height by width pixels from (y, x) on.
@@ -47,6 +43,14 @@ struct ForwardPart {
 	}
 
 	__device__ int pixels() const { return height * width; }
+
+	// owns says whether a pixel of the input is among those that the part's outputs begin at.
+	__device__ bool owns(const ForwardShape& s, int pixel) const {
+		if (width == s.Wo) return pixel >= y * s.stride * s.W && pixel < (y + height) * s.stride * s.W;
+		int of_x = pixel % s.W, of_y = pixel / s.W;
+		return of_y >= y * s.stride && of_y < (y + height) * s.stride && of_x >= x * s.stride && of_x < (x + width) * s.stride;
+	}
+
 	__device__ Divisor by_width(const ForwardShape& s) const { return width == s.columns ? s.by_columns : Divisor(width); }
 };
 
@@ -67,7 +71,7 @@ struct ForwardInput {
 
 // forward_weights begins to copy a slice's weights [taps][16 slice][16 count]; w [R R][Kp][Cp]. Channels beyond the last are copies of others, and go nowhere.
 DEVICE void forward_weights(const ForwardShape& s, const ForwardPass& pass, const bf16* w, int first_out, char* weights) {
-	const int vectors = pass.by_vectors.by, lane = pass.by_vectors.quotient(threadIdx.x), v = threadIdx.x - lane * vectors, lanes = FORWARD_THREADS / 2 == pass.by_lanes.by * pass.count ? pass.by_lanes.by : FORWARD_THREADS / vectors;
+	const int vectors = pass.by_vectors.by, lane = pass.by_vectors.quotient(threadIdx.x), v = threadIdx.x - lane * vectors, lanes = pass.by_lanes.by;
 	if (lane >= lanes) return;
 	const int rows = s.slice * CHANNELS, Kp = s.out_blocks() * CHANNELS, Cp = s.in_blocks() * CHANNELS, all = s.span * s.span * rows;
 	const int jump = s.by_weights.quotient(lanes), rest = lanes - jump * rows;
@@ -90,6 +94,8 @@ struct ForwardPixels {
 	int block;                       // of channels, within the pass
 	int offset;                      // of the thread's 16 bytes in a pixel of the tile
 
+	__device__ ForwardPixels() {}
+
 	__device__ ForwardPixels(const ForwardShape& s, const ForwardPart& part, const ForwardPass& pass) {
 		const int thread = threadIdx.x / 2, half = threadIdx.x % 2, left = part.x * s.stride + pass.column - s.R / 2;
 		hop = s.step == s.stride ? 1 : s.stride;
@@ -103,52 +109,74 @@ struct ForwardPixels {
 		end = block < pass.count ? ((part.height - 1) * s.step + s.span) * s.tile_columns() : 0;
 		image = (part.image * s.in_blocks() + pass.first + block) * s.H * s.W * CHANNELS + half * 8;
 		offset = block * 32 + half * 16;
+		COMPUTED(offset); COMPUTED(end); COMPUTED(down); COMPUTED(right); COMPUTED(row_end);
+		COMPUTED(pixel); COMPUTED(y); COMPUTED(x);
 	}
 
 	__device__ void next() {
 		pixel += lanes, y += down, x += right;
 		if (x >= row_end) y += hop, x -= columns;
+		COMPUTED(y); COMPUTED(x);
 	}
 
 	// place is the pixel's number in the image, or -1 outside of it.
 	__device__ int place(const ForwardShape& s) const { return pixel < end && (unsigned)y < (unsigned)s.H && (unsigned)x < (unsigned)s.W ? y * s.W + x : -1; }
 };
 
-// forward_copy begins to copy the input of a part to its tile.
-DEVICE void forward_copy(const ForwardShape& s, const ForwardInput& in, const ForwardPart& part, const ForwardPass& pass, char* tile) {
-	for (ForwardPixels p(s, part, pass); p.pixel < p.end; p.next()) {
-		int at = p.place(s);
-		copy_async_or_zero(tile + p.pixel * s.pitch() + p.offset, in.x + (at >= 0 ? p.image + at * CHANNELS : 0), at >= 0);
-	}
-}
+// The tile of a part on its way: copied as it is, and what is to be done to it done in place, each thread to what it copied itself. The places of its first BATCH pixels stay in registers.
+template <int BATCH>
+struct ForwardTile {
+	int image;      // as in ForwardPixels
+	int here;       // where the first pixel lies in the tile, in bytes
+	int at[BATCH];  // where they lie in the image, or -1
+	uint4 other[BATCH];
 
-// forward_transform does in place what is to be done to the input, each thread to what it copied itself, BATCH pixels at a time. ready() is called by every thread before it looks there; affine [16 blocks of channels] is there behind it.
-template <int BATCH, typename F>
-DEVICE void forward_transform(const ForwardShape& s, const ForwardInput& in, const ForwardPart& part, const ForwardPass& pass, const float2* affine, char* tile, F ready) {
-	ForwardPixels p(s, part, pass);
-	const bool add = in.before == FORWARD_NORM_ADD;
-	// The part's own pixels, whose z it writes, in the blocks of channels that are the slice's.
-	const int own_y = part.y * s.stride, own_x = part.x * s.stride, own_height = part.height * s.stride, own_width = add && (pass.first + p.block) % in.owners == in.own ? part.width * s.stride : 0;
-	affine += (pass.first + min(p.block, pass.count - 1)) * CHANNELS + threadIdx.x % 2 * 8;
-	for (bool first = true; p.pixel < p.end || first; first = false) {
-		uint4 other[BATCH];
-		int at[BATCH], pixel = p.pixel;
-		for (int u = 0; u < BATCH; u++, p.next()) {
-			at[u] = p.place(s);
-			if (at[u] >= 0 && add) other[u] = *(const uint4*)(in.r + p.image + at[u] * CHANNELS);
-			if (at[u] >= 0 && (unsigned)(p.y - own_y) < (unsigned)own_height && (unsigned)(p.x - own_x) < (unsigned)own_width) at[u] |= OWN;
-		}
-		if (first) ready();
-		for (int u = 0; u < BATCH; u++) {
-			if (at[u] < 0) continue;
-			uint4* here = (uint4*)(tile + (pixel + u * p.lanes) * s.pitch() + p.offset);
-			uint4 v = half_norm(*here, affine);
-			if (add) v = half_add(v, other[u]);
-			*here = v = half_relu(v);
-			if (at[u] & OWN) *(uint4*)(in.z + p.image + (at[u] & ~OWN) * CHANNELS) = v;
+	// copy begins to copy the input.
+	__device__ void copy(const ForwardShape& s, const ForwardInput& in, const ForwardPart& part, const ForwardPass& pass, char* tile) {
+		ForwardPixels p(s, part, pass);
+		image = p.image, here = p.pixel * s.pitch() + p.offset;
+		for (int u = 0; u < BATCH; u++, p.next()) at[u] = copy_one(s, in, p, tile);
+		NOT_UNROLLED for (; p.pixel < p.end; p.next()) copy_one(s, in, p, tile);
+	}
+
+	__device__ static int copy_one(const ForwardShape& s, const ForwardInput& in, const ForwardPixels& p, char* tile) {
+		int at = p.place(s);
+		if (p.pixel < p.end) copy_async_or_zero(tile + p.pixel * s.pitch() + p.offset, in.x + (at >= 0 ? p.image + at * CHANNELS : 0), at >= 0);
+		return at;
+	}
+
+	// add begins to load what is to be added to the first pixels.
+	__device__ void add(const ForwardInput& in) {
+		for (int u = 0; u < BATCH; u++)
+			if (at[u] >= 0) other[u] = *(const uint4*)(in.r + image + at[u] * CHANNELS);
+	}
+
+	// transform does what is to be done, when all is there; affine [16 blocks of channels].
+	__device__ void transform(const ForwardShape& s, const ForwardInput& in, const ForwardPart& part, const ForwardPass& pass, const float2* affine, char* tile) {
+		const int block = min(pass.by_lanes.quotient(threadIdx.x / 2), pass.count - 1), lanes = pass.by_lanes.by;
+		affine += (pass.first + block) * CHANNELS + threadIdx.x % 2 * 8;
+		const bool adds = in.before == FORWARD_NORM_ADD, owner = adds && (pass.first + block) % in.owners == in.own;
+		for (int u = 0; u < BATCH; u++)
+			if (at[u] >= 0) transform_one(s, in, part, affine, (uint4*)(tile + here + u * lanes * s.pitch()), at[u], other[u], adds, owner);
+		if (((part.height - 1) * s.step + s.span) * s.tile_columns() <= BATCH * lanes) return;
+		ForwardPixels p(s, part, pass);
+		for (int u = 0; u < BATCH; u++) p.next();
+		NOT_UNROLLED for (; p.pixel < p.end; p.next()) {
+			int at = p.place(s);
+			if (at < 0) continue;
+			uint4 other = adds ? *(const uint4*)(in.r + image + at * CHANNELS) : make_uint4(0, 0, 0, 0);
+			transform_one(s, in, part, affine, (uint4*)(tile + p.pixel * s.pitch() + p.offset), at, other, adds, owner);
 		}
 	}
-}
+
+	// What becomes of x is z too, written for its own pixels by the block whose slice has the channels.
+	__device__ void transform_one(const ForwardShape& s, const ForwardInput& in, const ForwardPart& part, const float2* affine, uint4* here, int at, uint4 other, bool adds, bool owner) const {
+		uint4 v = half_norm(*here, affine);
+		if (adds) v = half_add(v, other);
+		*here = v = half_relu(v);
+		if (owner && part.owns(s, at)) *(uint4*)(in.z + image + at * CHANNELS) = v;
+	}
+};
 
 // A warp's share of the products: MT times 16 pixels by NT times 16 output channels.
 template <int MT, int NT>
@@ -237,16 +265,16 @@ struct ForwardWarp {
 			multiply_any(s, count, tile, weights);
 	}
 
-	// leave rounds the sums and puts them into shared memory, [pixels up to a multiple of 16][16 blocks + 8].
-	__device__ void leave(const ForwardPart& part, int blocks, char* result) const {
+	// leave rounds the sums and puts them into shared memory, [pixels that warps stand for][16 blocks + 8].
+	__device__ void leave(int blocks, char* result) const {
 		const int lane = threadIdx.x % 32, pitch = blocks * 32 + 16;
+		char* to = result + (first_pixel + lane / 4) * pitch + first_block * 32 + lane % 4 * 4;
 		for (int m = 0; m < MT; m++)
 			for (int n = 0; n < NT; n++)
 				for (int h = 0; h < 2; h++) {
-					if (first_pixel + m * 16 >= part.pixels() || first_block + n >= blocks) continue;
-					char* to = result + (first_pixel + m * 16 + lane / 4) * pitch + (first_block + n) * 32 + h * 16 + lane % 4 * 4;
-					*(unsigned*)to = pack_bf16(sums[m][n][h][0], sums[m][n][h][1]);
-					*(unsigned*)(to + 8 * pitch) = pack_bf16(sums[m][n][h][2], sums[m][n][h][3]);
+					if (n > 0 && first_block + n >= blocks) continue;
+					*(unsigned*)(to + m * 16 * pitch + n * 32 + h * 16) = pack_bf16(sums[m][n][h][0], sums[m][n][h][1]);
+					*(unsigned*)(to + (m * 16 + 8) * pitch + n * 32 + h * 16) = pack_bf16(sums[m][n][h][2], sums[m][n][h][3]);
 				}
 	}
 };
