@@ -8,7 +8,7 @@
 // FLOPs: 2 M K C R R Ho Wo each, on tensor cores. Bytes: dx alone 2 (M C H W + M K Ho Wo) and the weights at best, dw alone as much without them; 2 M K Ho Wo more for the norm before, 2 M C H W for the norm behind and 4 M C H W for
 // r and z. Together dy is to come from memory once. The parts of dw are 9 KiB a block, written once and read once.
 //
-// Blocks of 256 threads, two of them on a multiprocessor (128 registers; the kernels by themselves keep no local memory, half_conv_grads puts 30 numbers there, outside of the products). All that a block reads is under way at once,
+// Blocks of 256 threads, two of them on a multiprocessor (128 registers; of half_conv_grads some 30 numbers that a part needs lie in local memory, none that a product does). All that a block reads is under way at once,
 // by copies past the registers, and transformed in shared memory. How the work is cut is cutDataGrad's and weightPlanOf's (half_data_grad.go, half_weight_grad.go); ResNet-56 on an H200, 3x3, with a norm before and an addition behind:
 //
 //                                  batch 64: dx                          dw                     batch 1024: dx                          dw
