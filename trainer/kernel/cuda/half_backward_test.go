@@ -5,6 +5,7 @@ package cuda
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/dither-ml/dither/trainer/kernel"
@@ -31,10 +32,13 @@ func repeated(o kernel.Op, repeat int) kernel.Op {
 
 // Shapes that are rare among the suite's, or too large for it: parts of weights in trees of two and three levels, images in pieces, many parts and gradients for a block of threads, windows whose weights come in pieces.
 func TestBackwardShapesApart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("slow in software")
+	}
 	ops := []kernel.Op{
 		back(kernel.ConvWeightGrad, conv(2, 75, 2, 23, 23, 3, 1, 1)),
 		back(kernel.ConvWeightGrad, conv(1, 20, 17, 24, 24, 17, 3, 1), kernel.NormReLU, kernel.NormGrad),
-		back(kernel.ConvWeightGrad, conv(1, 1, 33, 9, 500, 5, 3, 2), kernel.NormReLU),
+		back(kernel.ConvWeightGrad, conv(1, 1, 17, 4, 901, 5, 3, 1), kernel.NormReLU),
 		back(kernel.ConvWeightGrad, conv(1, 2, 3, 40, 40, 5, 17, 1)),
 		back(kernel.ConvDataGrad, conv(1, 1, 5, 9, 200, 20, 3, 1), 0, kernel.NormGrad, kernel.ReLUNormSums),
 		back(kernel.ConvDataGrad, conv(1, 1, 20, 70, 67, 3, 5, 2), 0, 0, kernel.AddReLUNormSums),
@@ -50,7 +54,40 @@ func TestBackwardShapesApart(t *testing.T) {
 		repeated(back(kernel.ConvSquares, conv(1, 100, 2, 3, 3, 17, 3, 1), kernel.NormReLU), 5),
 		back(kernel.NormGradSums, kernel.Op{Groups: 2, N: 600, C: 3, H: 2, W: 2, Half: true, Block: lanes}),
 		repeated(back(kernel.NormSquares, kernel.Op{Groups: 1, N: 1, C: 20, H: 90, W: 90, Half: true, Block: lanes}), 2),
+		back(kernel.ConvDataGrad, conv(1, 2, 16, 32, 32, 16, 3, 1), kernel.NormReLU, kernel.NormGrad, kernel.AddReLUNormSums, kernel.WeightGrad),
+		back(kernel.ConvDataGrad, conv(1, 2, 32, 16, 16, 64, 3, 2)),
+		back(kernel.ConvWeightGrad, conv(1, 9, 64, 8, 8, 64, 3, 1)),
+		back(kernel.ConvDataGrad, conv(1, 125, 64, 8, 8, 3, 3, 1)),
+		back(kernel.ConvDataGrad, conv(1, 125, 32, 16, 16, 2, 3, 1), 0, 0, kernel.ReLUNormSums),
 		back(kernel.NormDataGrad, kernel.Op{Groups: 1, N: 1, C: 3, H: 70, W: 90, Count: 6300, Half: true, Block: lanes}),
+	}
+	data := func(is func(o kernel.Op, c dataCut) bool) func(kernel.Op) bool {
+		return func(o kernel.Op) bool { return o.Kind == kernel.ConvDataGrad && is(o, cutDataGrad(o)) }
+	}
+	weights := func(is func(o kernel.Op, p weightPlan) bool) func(kernel.Op) bool {
+		return func(o kernel.Op) bool { return o.Kind == kernel.ConvWeightGrad && is(o, weightPlanOf(o)) }
+	}
+	squares := func(is func(o kernel.Op, p squaresPlan) bool) func(kernel.Op) bool {
+		return func(o kernel.Op) bool { return o.Kind == kernel.ConvSquares && is(o, squaresPlanOf(o)) }
+	}
+	for what, is := range map[string]func(kernel.Op) bool{
+		"a tree of three levels":        weights(func(_ kernel.Op, p weightPlan) bool { return p.parts > fanParts*fanParts }),
+		"a tile of rows":                weights(func(o kernel.Op, p weightPlan) bool { return p.rows < o.OutH() && p.columns == o.OutW() }),
+		"a tile of part of a row":       weights(func(o kernel.Op, p weightPlan) bool { return p.columns < o.OutW() }),
+		"several images a tile":         weights(func(_ kernel.Op, p weightPlan) bool { return p.tileImages > 1 }),
+		"parts that are no whole rows":  data(func(o kernel.Op, c dataCut) bool { return c.columns < o.W }),
+		"weights in pieces of taps":     data(func(o kernel.Op, c dataCut) bool { return c.taps < o.R*o.R }),
+		"chunks of channels":            data(func(o kernel.Op, c dataCut) bool { return c.chunk*lanes < o.K }),
+		"several parts a block":         data(func(_ kernel.Op, c dataCut) bool { return c.share > 1 }),
+		"several cells of parts":        data(func(o kernel.Op, c dataCut) bool { return o.N*c.each() > cellParts }),
+		"four blocks of channels":       data(func(_ kernel.Op, c dataCut) bool { return c.slice == 4 && c.mt == 2 && c.nt == 1 }),
+		"two by two for a warp":         data(func(_ kernel.Op, c dataCut) bool { return c.slice == 2 && c.mt == 2 && c.nt == 2 }),
+		"images in pieces":              squares(func(_ kernel.Op, p squaresPlan) bool { return !p.whole }),
+		"several gradients of an image": squares(func(_ kernel.Op, p squaresPlan) bool { return p.share > 1 }),
+	} {
+		if !slices.ContainsFunc(ops, is) {
+			t.Errorf("no shape has %s", what)
+		}
 	}
 	kerneltest.Hold(t, openWith(t, Options{Half: true}), 1, ops...)
 }

@@ -97,14 +97,16 @@ DEVICE void add_data_products(DataSums& sums, const uint4* shared, const Conv& c
 			}
 		}
 		NOT_UNROLLED for (int k = 0; k < count; k++) {
-			for (int i = 0; i < TAPS; i++) {
-				unsigned a[MT][4], b[NT][4];
-				for (int m = 0; m < MT; m++) load_matrices(a[m], shared + at[i][m] + k * step[i][m]);
-				for (int j = 0; j < NT; j++) load_matrices_transposed(b[j], shared + weights + (i * count + k) * CHANNELS * pitch + 2 * j);
-				for (int m = 0; m < MT; m++) {
-					for (int j = 0; j < NT; j++) {
-						mma_bf16(sums.of[m][j][0], a[m], {b[j][0], b[j][1]});
-						mma_bf16(sums.of[m][j][1], a[m], {b[j][2], b[j][3]});
+			unsigned a[TAPS][MT][4], b[TAPS][NT][4];
+			UNROLL for (int i = 0; i < TAPS; i++) {
+				UNROLL for (int m = 0; m < MT; m++) load_matrices(a[i][m], shared + at[i][m] + k * step[i][m]);
+				UNROLL for (int j = 0; j < NT; j++) load_matrices_transposed(b[i][j], shared + weights + (i * count + k) * CHANNELS * pitch + 2 * j);
+			}
+			UNROLL for (int i = 0; i < TAPS; i++) {
+				UNROLL for (int m = 0; m < MT; m++) {
+					UNROLL for (int j = 0; j < NT; j++) {
+						mma_bf16(sums.of[m][j][0], a[i][m], {b[i][j][0], b[i][j][1]});
+						mma_bf16(sums.of[m][j][1], a[i][m], {b[i][j][2], b[i][j][3]});
 					}
 				}
 			}

@@ -3,8 +3,7 @@
 //   half_norm_grad_sums  of each channel of a group dgamma = sum dy xhat and dbeta = sum dy, or of each image the sum over its channels of their squares, added to q; `repeat` images of dy belong to one of x
 //   half_norm_data_grad  dx = fma(dy, scale, fma(x, slope, shift)), or dy scale where statistics are constants (half_grad_sources.h), rounded
 //
-// FLOPs: 3 or 4 a number. Bytes: 2 for each number that is read or written: 4 M C P and 6 M C P (or 4). A block of threads does a part (half.h) of a block of channels, or `vectors` times 8 numbers of one. They use 16 KiB of
-// shared memory at most.
+// FLOPs: 3 or 4 a number. Bytes: 2 for each number that is read or written: 4 M C P and 6 M C P (or 4). A block of threads does a part (half.h) of a block of channels, or `vectors` times 8 numbers of one. Shared memory: 3 KiB.
 
 #include "half_grad_sources.h"
 #include "half_norm_grad.h"

@@ -48,33 +48,51 @@ DEVICE void clear(Unit& u) {
 		for (int i = 0; i < 8; i++) u.sum[t][i / 4][i % 4] = 0.0f;
 }
 
-// add_products adds steps first, first + every, ... of 16 pixels to the taps from `tap` on. dy and x are where the tiles lie in shared memory, whose first vector is zeros.
+// add_products adds steps first, first + every, ... of 16 pixels to the taps from `tap` on. dy and x are where the tiles lie in shared memory, whose first vector is zeros. RADIUS is R, if it is 3: then the matrices of the next taps
+// are on their way while those of one are multiplied.
+template <int RADIUS>
 DEVICE void add_products(Unit& u, const uint4* shared, int dy, int x, const Conv& c, const Window& w, int tap, int first, int every) {
-	int lane = threadIdx.x % 32, pixels = w.rows * w.columns, all = w.images * pixels, taps = min((int)UNIT_TAPS, c.R * c.R - tap), half = lane / 16;
-	int tap_r = tap / c.R, tap_s = tap - tap_r * c.R;
+	const int lane = threadIdx.x % 32, pixels = w.rows * w.columns, all = w.images * pixels, half = lane / 16, R = RADIUS ? RADIUS : c.R, taps = RADIUS ? (int)UNIT_TAPS : min((int)UNIT_TAPS, R * R - tap);
+	const int tap_r = RADIUS ? 0 : tap / R, tap_s = RADIUS ? 0 : tap % R;
 	Divisor image(pixels), row(w.columns);
 	NOT_UNROLLED for (int p = 16 * first; p < all; p += 16 * every) {
-		unsigned a[4];
+		enum { AHEAD = RADIUS ? 3 : 1 };
+		unsigned a[4], b[AHEAD][4];
 		int of = p + lane % 8 + half * 8;
 		load_matrices_transposed(a, shared + (of < all ? dy + tile_vector(of, lane / 8 % 2) : 0));
 		of = p + lane % 16;
 		int i = image.quotient(of), rest = of - i * pixels, oy = row.quotient(rest), ox = rest - oy * w.columns;
-		int top = (w.top + oy) * c.stride - c.R / 2, left = (w.left + ox) * c.stride - c.R / 2;
+		int top = (w.top + oy) * c.stride - R / 2, left = (w.left + ox) * c.stride - R / 2;
 		int corner = (i * w.x_rows + top - w.x_top) * w.x_columns + left - w.x_left;
-		if (of >= all) top = -c.R; // outside, whatever the tap
+		if (of >= all) top = -R; // outside, whatever the tap
+		auto load = [&](int r, int s, unsigned(&to)[4]) {
+			bool inside = (unsigned)(top + r) < (unsigned)c.H && (unsigned)(left + s) < (unsigned)c.W;
+			load_matrices_transposed(to, shared + (inside ? x + tile_vector(corner + r * w.x_columns + s, half) : 0));
+		};
+		if (RADIUS) {
+			UNROLL for (int t = 0; t < AHEAD - 1; t++) load(t / R, t % R, b[t]);
+		}
 		int r = tap_r, s = tap_s;
-		for (int t = 0; t < UNIT_TAPS; t++) {
-			if (t < taps) {
-				bool inside = (unsigned)(top + r) < (unsigned)c.H && (unsigned)(left + s) < (unsigned)c.W;
-				unsigned b[4];
-				load_matrices_transposed(b, shared + (inside ? x + tile_vector(corner + r * w.x_columns + s, half) : 0));
-				unsigned low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
-				mma_bf16(u.sum[t][0], a, low);
-				mma_bf16(u.sum[t][1], a, high);
-				if (++s == c.R) s = 0, r++;
-			}
+		UNROLL for (int t = 0; t < UNIT_TAPS; t++) {
+			if (!RADIUS && t >= taps) continue;
+			const int next = t + AHEAD - 1;
+			if (!RADIUS)
+				load(r, s, b[0]);
+			else if (next < UNIT_TAPS)
+				load(next / R, next % R, b[next % AHEAD]);
+			const unsigned(&now)[4] = b[t % AHEAD];
+			mma_bf16(u.sum[t][0], a, {now[0], now[1]});
+			mma_bf16(u.sum[t][1], a, {now[2], now[3]});
+			if (!RADIUS && ++s == R) s = 0, r++;
 		}
 	}
+}
+
+DEVICE void add_products(Unit& u, const uint4* shared, int dy, int x, const Conv& c, const Window& w, int tap, int first, int every) {
+	if (c.R == 3)
+		add_products<3>(u, shared, dy, x, c, w, tap, first, every);
+	else
+		add_products<0>(u, shared, dy, x, c, w, tap, first, every);
 }
 
 // share_sums adds up the unit over the 8 warps, ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7)), and leaves four parts of that in `shared`, [4][UNIT], for summed; element 32 i + lane is a lane's i-th number.
