@@ -2,13 +2,17 @@
 """Compares two groups of runs by the same seeds: precision.py RUNS SEEDS EPOCHS GROUP OTHER, where RUNS/GROUP-1 ... RUNS/GROUP-SEEDS are runs' folders.
 
 For the mean training loss of each epoch, and at the end the test accuracy, test loss and gradient norm: the means of both groups over seeds, with their standard deviations. The other group is
-within seed noise if its mean is no further from the first's than 2 sqrt((s1^2 + s2^2) / seeds), two standard errors of a difference between means over different seeds: as far as the same run by
-other seeds would be. (Runs of one seed start alike and see the same samples and noise, so that the difference is in truth known better than that: "paired" is its standard error by seed.) Of an
-accuracy one image more or less counts for nothing. Exit code 1: some number is outside, or none."""
+within seed noise if its mean is no further from the first's than two groups of the same run by other seeds would be, 19 times in 20: t sqrt((s1^2 + s2^2) / seeds), t being Student's for 2 seeds - 2
+degrees of freedom. Runs of one seed start alike and see the same samples and noise, so that their difference is known better than that: "paired" is its standard error by seed, and says whether there
+is a difference at all, be it within the seeds' spread. Of an accuracy one image more or less counts for nothing. Exit code 1: some number is outside, or none."""
 
 import json
 import math
 import sys
+
+
+# 97.5 % of Student's t are below, by seeds.
+STUDENT = {3: 2.776, 4: 2.447, 5: 2.306, 6: 2.228, 7: 2.179, 8: 2.145, 9: 2.120, 10: 2.101}
 
 
 def finished(folder):
@@ -48,8 +52,8 @@ def moments(v):
 
 def main():
     runs, seeds, epochs, first, other = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
-    if seeds < 3:
-        sys.exit("precision: the spread over fewer than 3 seeds says nothing")
+    if seeds not in STUDENT:
+        sys.exit("precision: the spread over fewer than 3 seeds says nothing, and more than 10 are not needed")
     groups = {g: [read(f"{runs}/{g}-{s}", epochs) for s in range(1, seeds + 1)] for g in (first, other)}
     print(f"{'':16} {first:>22} {other:>22} {'difference':>11} {'allowed':>9} {'paired':>9}   over {seeds} seeds")
     outside, images = [], tested(f"{runs}/{first}-1")
@@ -57,7 +61,7 @@ def main():
         a, b = ([run[name] for run in groups[g]] for g in (first, other))
         (ma, sa), (mb, sb) = moments(a), moments(b)
         paired = moments([y - x for x, y in zip(a, b)])[1] / math.sqrt(seeds)
-        allowed = 2 * math.sqrt((sa**2 + sb**2) / seeds)
+        allowed = STUDENT[seeds] * math.sqrt((sa**2 + sb**2) / seeds)
         if name == "test accuracy":
             allowed = max(allowed, 1 / images)
         within = abs(mb - ma) <= allowed  # false of what is no number
