@@ -35,7 +35,7 @@ type Device interface {
 
 // Ceilings are what a device does at best.
 type Ceilings struct {
-	FLOPS  float64       // multiplications and additions a second, of chains of fused multiply-adds in registers
+	FLOPS  float64       // multiplications and additions a second, of chains in registers: of fused multiply-adds or, in half precision, products on tensor cores
 	Bytes  float64       // a second, read and written, of a copy far larger than the cache
 	Launch time.Duration // of a kernel that does nothing, among many recorded ones
 }

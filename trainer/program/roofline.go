@@ -38,7 +38,7 @@ func Probe(set kernel.Set) (Roofline, error) {
 		if err != nil {
 			return Roofline{}, fmt.Errorf("measuring what the device can do: %w", err)
 		}
-		return Roofline{c.FLOPS / 1e9, c.Bytes / 1e9, c.Launch, "fused multiply-adds in registers; a copy far larger than the cache; an empty kernel"}, nil
+		return Roofline{c.FLOPS / 1e9, c.Bytes / 1e9, c.Launch, "of chains in registers; a copy far larger than the cache; an empty kernel"}, nil
 	}
 	conv := probeCompute
 	conv.Block, conv.Half = set.Traits().Block, set.Traits().Half

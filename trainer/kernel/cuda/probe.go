@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	probeChains  = 8  // of a thread of probe_fma (src/probe.cu)
+	probeChains  = 8  // of a thread of src/probe.cu
 	probeBlocks  = 16 // of blockThreads threads, of a multiprocessor: all that it holds
 	probeCaches  = 4  // times the cache is what the copy reads, and as much it writes
 	probeRuns    = 5
@@ -38,25 +38,29 @@ func (s *set) Ceilings() (c kernel.Ceilings, err error) {
 	if err != nil {
 		return c, err
 	}
+	probe, link := "probe_fma", 2. // of a thread, FLOPs of a link of a chain
+	if s.half {
+		probe, link = "probe_tensor", 2*16*8*16/32
+	}
 	// Rounds are doubled until their time is well above what a launch takes, whatever computes them.
-	for rounds := 256; ; rounds *= 2 {
-		t, err := s.chains(q, memory, threads, rounds, 1)
+	for rounds := 4; ; rounds *= 2 {
+		t, err := s.chains(q, probe, memory, threads, rounds, 1)
 		if err != nil {
 			return c, err
 		}
-		if c.FLOPS = 2 * probeChains * float64(rounds) * float64(threads) / t.Seconds(); t > 2*time.Millisecond {
+		if c.FLOPS = link * probeChains * float64(rounds) * float64(threads) / t.Seconds(); t > 2*time.Millisecond {
 			break
 		}
 	}
-	empty, err := s.chains(q, memory, 1, 0, probeRepeats)
+	empty, err := s.chains(q, "probe_fma", memory, 1, 0, probeRepeats)
 	c.Launch = empty / probeRepeats
 	return c, err
 }
 
-// chains is the time of so many launches of probe_fma, one after the other.
-func (s *set) chains(q *stream, memory kernel.Memory, threads, rounds, launches int) (time.Duration, error) {
+// chains is the time of so many launches of a probe, one after the other.
+func (s *set) chains(q *stream, probe string, memory kernel.Memory, threads, rounds, launches int) (time.Duration, error) {
 	k := &prepared{args: []kernel.Arg{{Name: "y", Type: kernel.Real, Access: kernel.Out, Part: threads, Parts: 1, Stride: threads}}, device: s.device}
-	k.add("probe_fma", threads, k.arg(0), threads, rounds)
+	k.add(probe, threads, k.arg(0), threads, rounds)
 	if err := k.finish(); err != nil {
 		return 0, err
 	}

@@ -56,21 +56,22 @@ func TestTimeRunsWhatWasRecorded(t *testing.T) {
 	}
 }
 
-// The ceilings are what a device can have, and the memory of the probe is given back.
+// The ceilings are what a device can have, of multiply-adds and of tensor cores.
 func TestCeilings(t *testing.T) {
-	s := open(t).(*set)
-	c, err := s.Ceilings()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%.3g FLOP/s, %.3g bytes/s, %v a launch", c.FLOPS, c.Bytes, c.Launch)
-	for _, v := range []float64{c.FLOPS, c.Bytes} {
-		if math.IsInf(v, 0) || v < 1e6 || v > 1e16 {
-			t.Errorf("the device does %.3g a second", v)
+	for _, half := range []bool{false, true} {
+		c, err := openWith(t, Options{Half: half}).(*set).Ceilings()
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if c.Launch <= 0 || c.Launch > time.Second {
-		t.Errorf("a launch takes %v", c.Launch)
+		t.Logf("half precision %v: %.3g FLOP/s, %.3g bytes/s, %v a launch", half, c.FLOPS, c.Bytes, c.Launch)
+		for _, v := range []float64{c.FLOPS, c.Bytes} {
+			if math.IsInf(v, 0) || v < 1e6 || v > 1e16 {
+				t.Errorf("half precision %v: the device does %.3g a second", half, v)
+			}
+		}
+		if c.Launch <= 0 || c.Launch > time.Second {
+			t.Errorf("half precision %v: a launch takes %v", half, c.Launch)
+		}
 	}
 }
 
