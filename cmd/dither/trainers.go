@@ -12,7 +12,7 @@ type crewSize struct {
 	start uint32 // with which it begins
 	min   uint32 // with fewer it does not go on
 	max   uint32 // which it never exceeds; 0: one for each shard
-	// children is how many `dither run` starts; more may come from elsewhere.
+	// children is how many `dither run` starts: MAX, or N; more may come from elsewhere.
 	children uint32
 }
 
@@ -86,12 +86,12 @@ func (f *runFlags) readTrainers() (err error) {
 }
 
 // defaultShards is how many shards a spec gets that says nothing of them: one for each trainer that there may be at first, or each of its GPUs.
-func (f *runFlags) defaultShards() uint32 { return f.crew.shards() * f.gpus }
+func (f *runFlags) defaultShards() uint32 { return f.crew.children * f.gpus }
 
 // checkTrainers wants from one trainer to one for each shard.
 func (f *runFlags) checkTrainers(shards uint32) (err error) {
 	if f.crew, err = f.crew.within(shards); err == nil && f.gpus > 1 && f.defaultShards() > shards {
-		err = badInputf("%d trainers of %d GPUs each are more GPUs than %d shards, and a GPU without a shard has nothing to do; say fewer --gpus, or start a run with more --shards", f.crew.shards(), f.gpus, shards)
+		err = badInputf("%d trainers of %d GPUs each are more GPUs than %d shards, and a GPU without a shard has nothing to do; say fewer, or start a run with more --shards", f.crew.children, f.gpus, shards)
 	}
 	return err
 }

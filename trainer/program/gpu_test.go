@@ -40,6 +40,41 @@ func TestGPUReplaysHaveTheProcessorsBits(t *testing.T) {
 	}
 }
 
+// openGPUs gives n sets, on as many GPUs as there are.
+func openGPUs(t testing.TB, n int) (sets []kernel.Set) {
+	t.Helper()
+	d, err := cuda.AskDriver()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		set, err := cuda.New(cuda.Options{Device: i % len(d.Devices)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(set.Close)
+		sets = append(sets, set)
+	}
+	return sets
+}
+
+// A trainer of several GPUs has the bits of a processor with every shard, alone and beside others.
+func TestGPUATeamHasTheProcessorsBits(t *testing.T) {
+	for _, batchNorm := range []string{"shard", "global"} {
+		c := smallConfig(small, 5, 2, batchNorm)
+		one, seen := train(t, func() kernel.Set { return openCPU(t, 1) }, c, []int{5}, 4)
+		for _, try := range []struct {
+			gpus  int
+			owned []int
+		}{{2, []int{5}}, {3, []int{5}}, {2, []int{3, 2}}} {
+			other, theirs := trainTeams(t, func() []kernel.Set { return openGPUs(t, try.gpus) }, c, try.owned, 4)
+			what := fmt.Sprintf("%s, %d GPUs a trainer, shards owned %v", batchNorm, try.gpus, try.owned)
+			sameBits(t, what, other, one)
+			sameBits(t, what, map[string][]float32{"losses and correct": theirs}, map[string][]float32{"losses and correct": seen})
+		}
+	}
+}
+
 func TestGPUAnInputAheadDisturbsNothing(t *testing.T) {
 	one, seen := trainAhead(t, openCPU(t, 1), 5)
 	other, theirs := trainAhead(t, openGPU(t), 5)
