@@ -18,6 +18,7 @@ type Team struct {
 	meanwhile func()   // of Meanwhile
 	pending   func()   // that, in a Step in which the host did not wait yet
 	rooms     []Samples
+	links     *links    // nil: sums go through the host
 	losses    []float32 // by shard, where there are several members
 	correct   []float32
 }
@@ -49,7 +50,11 @@ func NewTeam(sets []kernel.Set, c TrainingConfig) (*Team, error) {
 	if len(members) == 1 {
 		return members[0].alone, nil
 	}
-	return newTeam(members), nil
+	t := newTeam(members)
+	if err := t.link(); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 func newTeam(members []*Training) *Team {
@@ -90,7 +95,7 @@ func (t *Team) apart() bool { return t.members[0].machine.apart }
 
 // Step goes forward and backward over the input that was sent last, and sums over all shards. It changes neither parameters nor momentum nor running statistics.
 // It gives each owned shard's part of the loss and its images that the network got right, valid until the next Step: that is known before the gradients are, which
-// a device that works apart may still compute when Step returns. c may be nil where one kernel set has every shard.
+// a device that works apart may still compute when Step returns. c is not asked, and may be nil, where one kernel set has every shard, or several do that reach each other.
 func (t *Team) Step(c Collective) (losses, correct []float32, err error) {
 	for _, m := range t.members {
 		m.begin()
@@ -127,6 +132,10 @@ func (t *Team) run(c Collective) (err error) {
 	for i, a := range t.members[0].acts() {
 		switch {
 		case err != nil && (a.waits == nil || !t.joints[a.waits.ID].flying):
+		case a.starts != nil && t.links != nil:
+			t.meet(t.joints[a.starts.ID])
+		case a.waits != nil && t.links != nil:
+			t.met(t.joints[a.waits.ID])
 		case a.starts != nil:
 			err = t.start(t.joints[a.starts.ID], c)
 		case a.waits != nil:

@@ -80,8 +80,13 @@ func (t *Team) CommitSums(sums []float32, lr float64) error {
 	return t.each(func(m *Training) error { return m.CommitSums(sums, lr) })
 }
 
-// Close lets the memory go.
+// Close lets the memory go, once no member needs another's.
 func (t *Team) Close() {
+	if t.links != nil {
+		for i, m := range t.members {
+			_, _ = t.links.streams[i].Sync(), m.machine.stream.Sync() // who broke has said so
+		}
+	}
 	for _, m := range t.members {
 		m.Close()
 	}

@@ -44,11 +44,20 @@ func (v samples) intoTeam(t testing.TB, p *Team) {
 	}
 }
 
-// apartSets are n sets that work apart, each in another way.
+// apartSets are n sets that work apart, each in another way: its step, what goes beside that, and what is between it and others.
 func apartSets(t *testing.T, n, from int) (sets []kernel.Set) {
+	orders := [][]bool{{true, true, true}, {true, false, false}, {false, true, false}, {false, false, true}, {true, true, false}, {false, false, false}}
 	for i := range n {
-		orders := kerneltest.Orders()
 		sets = append(sets, &kerneltest.Apart{Set: openCPU(t, 1), Eager: orders[(from+i)%len(orders)]})
+	}
+	return sets
+}
+
+// loneSets are those where none reaches another.
+func loneSets(t *testing.T, n, from int) []kernel.Set {
+	sets := apartSets(t, n, from)
+	for _, s := range sets {
+		s.(*kerneltest.Apart).Lone = true
 	}
 	return sets
 }
@@ -69,8 +78,11 @@ func TestATeamHasTheBitsOfOneSet(t *testing.T) {
 					}
 					return s
 				},
-				"apart":      func() []kernel.Set { return apartSets(t, try.sets, 0) },
-				"apart late": func() []kernel.Set { return apartSets(t, try.sets, 2) },
+				"through the host":   func() []kernel.Set { return loneSets(t, try.sets, 0) },
+				"late, and so":       func() []kernel.Set { return loneSets(t, try.sets, 2) },
+				"apart":              func() []kernel.Set { return apartSets(t, try.sets, 0) },
+				"apart, another way": func() []kernel.Set { return apartSets(t, try.sets, 2) },
+				"apart, a third":     func() []kernel.Set { return apartSets(t, try.sets, 4) },
 			} {
 				other, theirs := trainTeams(t, sets, c, try.owned, 3)
 				what := fmt.Sprintf("%s, %s: %d sets a trainer, shards owned %v", batchNorm, what, try.sets, try.owned)
@@ -79,6 +91,50 @@ func TestATeamHasTheBitsOfOneSet(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Sets that reach each other and have every shard ask no collective; others do.
+func TestATeamWithEveryShardNeedsNobody(t *testing.T) {
+	c := smallConfig(small, 6, 2, "shard")
+	for what, sets := range map[string][]kernel.Set{"processors": {openCPU(t, 1), openCPU(t, 1)}, "sets that reach nobody": loneSets(t, 2, 0)} {
+		p := teamOf(t, sets, c)
+		makeSamples(c.Batch, small.Shape, 1).intoTeam(t, p)
+		if _, _, err := p.Step(nil); !errors.Is(err, errNoCollective) {
+			t.Errorf("%s: a step without a collective gives %v", what, err)
+		}
+	}
+	p := teamOf(t, apartSets(t, 3, 0), c)
+	makeSamples(c.Batch, small.Shape, 1).intoTeam(t, p)
+	if _, _, err := p.Step(nil); err != nil {
+		t.Error(err)
+	}
+	c.Groups = 5
+	if p := teamOf(t, apartSets(t, 3, 0), c); p.links != nil {
+		t.Error("a team that lacks a shard sums alone")
+	}
+}
+
+// The double sees what it is there for: where nothing waits for marks, the bits are others.
+func TestWithoutMarksATeamsBitsAreOthers(t *testing.T) {
+	c := smallConfig(small, 4, 2, "shard")
+	one, _ := train(t, func() kernel.Set { return openCPU(t, 1) }, c, []int{4}, 2)
+	p := teamOf(t, []kernel.Set{&kerneltest.Apart{Set: openCPU(t, 1), Eager: []bool{false, true, true}, Deaf: true}, &kerneltest.Apart{Set: openCPU(t, 1), Eager: []bool{false, true, true}, Deaf: true}}, c)
+	loadStart(t, p.Parameters(), p.Load)
+	for k := range 2 {
+		makeSamples(c.Batch, small.Shape, uint64(k)).intoTeam(t, p)
+		if _, _, err := p.Step(nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Commit(0.05); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, v := range keptState(t, p.First())["conv1.weight"] {
+		if v != one["conv1.weight"][i] {
+			return
+		}
+	}
+	t.Error("marks that nothing waits for change nothing")
 }
 
 func TestATeamSpreadsShardsEvenly(t *testing.T) {
@@ -137,7 +193,7 @@ func TestATeamRefusesSetsThatAreNotAlike(t *testing.T) {
 
 func TestABrokenCollectiveFailsATeamsStep(t *testing.T) {
 	c := smallConfig(small, 3, 2, "shard")
-	for _, sets := range [][]kernel.Set{{openCPU(t, 1), openCPU(t, 1)}, apartSets(t, 2, 0), apartSets(t, 2, 2)} {
+	for _, sets := range [][]kernel.Set{{openCPU(t, 1), openCPU(t, 1)}, loneSets(t, 2, 0), loneSets(t, 2, 2)} {
 		p := teamOf(t, sets, c)
 		loadStart(t, p.Parameters(), p.Load)
 		all := makeSamples(c.Batch, small.Shape, 1)
