@@ -25,13 +25,11 @@ func teamOf(t testing.TB, sets []kernel.Set, c TrainingConfig) *Team {
 // intoTeam makes the samples the input of the next step.
 func (v samples) intoTeam(t testing.TB, p *Team) {
 	t.Helper()
-	at := 0
+	at, size := 0, len(v.pixels)/len(v.labels)
 	for _, to := range p.Rooms() {
+		copy(to.Pixels, v.pixels[at*size:])
+		copy(to.Geometry, v.geometry[3*at:])
 		at += copy(to.Labels, v.labels[at:])
-		copy(to.Geometry, v.geometry)
-		v.geometry = v.geometry[len(to.Geometry):]
-		copy(to.Pixels, v.pixels)
-		v.pixels = v.pixels[len(to.Pixels):]
 	}
 	if at != len(v.labels) {
 		t.Fatalf("there is room for %d samples of %d", at, len(v.labels))
