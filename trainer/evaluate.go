@@ -25,7 +25,7 @@ func (c Cut) of(n int) (from, to int) { return n * c.Rank / c.Trainers, n * (c.R
 // Evaluate implements Work.
 func (s *Share) Evaluate(c Cut) ([]*ditherv1.Part, error) {
 	d := s.spec.GetDataset()
-	p, err := program.NewInference(s.set, s.network, evaluationImages, d.GetMean(), d.GetStd(), Pad)
+	p, err := program.NewInference(s.sets[0], s.network, evaluationImages, d.GetMean(), d.GetStd(), Pad)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (s *Share) Evaluate(c Cut) ([]*ditherv1.Part, error) {
 // RoomToEvaluate says whether there is memory for an evaluation beside the training: better before the first iteration than after the last.
 func (s *Share) RoomToEvaluate() error {
 	d := s.spec.GetDataset()
-	p, err := program.NewInference(s.set, s.network, 1, d.GetMean(), d.GetStd(), Pad)
+	p, err := program.NewInference(s.sets[0], s.network, 1, d.GetMean(), d.GetStd(), Pad)
 	if err != nil {
 		return fmt.Errorf("an evaluation beside the training: %w", err)
 	}
@@ -91,7 +91,7 @@ func (s *Share) GradientNorm(images int, c Cut) (*ditherv1.Part, error) {
 		ids = append(ids, s.training[i])
 	}
 	d, atOnce := s.spec.GetDataset(), program.NormImages(s.network.Classes)
-	p, err := program.NewSquaredNorm(s.set, s.network, atOnce, d.GetMean(), d.GetStd(), Pad)
+	p, err := program.NewSquaredNorm(s.sets[0], s.network, atOnce, d.GetMean(), d.GetStd(), Pad)
 	if err != nil {
 		return nil, err
 	}

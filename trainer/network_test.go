@@ -16,6 +16,7 @@ import (
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/checkpoint"
+	"github.com/dither-ml/dither/trainer/kernel"
 	"github.com/dither-ml/dither/trainer/kernel/cpu"
 )
 
@@ -92,7 +93,7 @@ func TestOverRealSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer set.Close()
-	share, err := NewShare(set, w.data, w.run.GetSpec(), "test", 0, runShards)
+	share, err := NewShare([]kernel.Set{set}, w.data, w.run.GetSpec(), "test", 0, runShards)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func TestAStateIsCopiedOverSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer set.Close()
-	share, err := NewShare(set, w.data, w.run.GetSpec(), "test", 0, 1)
+	share, err := NewShare([]kernel.Set{set}, w.data, w.run.GetSpec(), "test", 0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

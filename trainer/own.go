@@ -10,7 +10,7 @@ import (
 )
 
 // successor is the program of n shards with the state of the present one, if there is one. Where there is no room for both, the state waits on the host meanwhile.
-func (s *Share) successor(n int) (*program.Training, error) {
+func (s *Share) successor(n int) (*program.Team, error) {
 	p, err := s.lower(n)
 	if _, short := errors.AsType[*kernel.NoMemory](err); short && s.program != nil {
 		return s.inTurn(n)
@@ -26,7 +26,7 @@ func (s *Share) successor(n int) (*program.Training, error) {
 }
 
 // inTurn is successor once the present program has gone. Where even that is too much, the present one comes back.
-func (s *Share) inTurn(n int) (*program.Training, error) {
+func (s *Share) inTurn(n int) (*program.Team, error) {
 	state, err := s.program.State()
 	if err != nil {
 		return nil, err
@@ -50,10 +50,10 @@ func (s *Share) inTurn(n int) (*program.Training, error) {
 }
 
 // lower is the program of n shards, without a state; nothing was sent to it ahead.
-func (s *Share) lower(n int) (*program.Training, error) {
+func (s *Share) lower(n int) (*program.Team, error) {
 	s.sent = 0
 	d, l, o := s.spec.GetDataset(), s.spec.GetLoss(), s.spec.GetOptimizer()
-	p, err := program.NewTraining(s.set, program.TrainingConfig{Model: s.network, Groups: n, Images: s.perShard(), Batch: int(s.spec.GetBatch()), Shards: int(s.spec.GetShards()),
+	p, err := program.NewTeam(s.sets, program.TrainingConfig{Model: s.network, Groups: n, Images: s.perShard(), Batch: int(s.spec.GetBatch()), Shards: int(s.spec.GetShards()),
 		Loss:      model.Loss{Quadratic: l.GetQuadratic(), KD: l.GetKd(), CE: l.GetCe(), Temperature: l.GetTemperature()},
 		BatchNorm: s.spec.GetBatchnorm(), Momentum: o.GetMomentum(), WeightDecay: o.GetWeightDecay(), Mean: d.GetMean(), Std: d.GetStd(), Pad: Pad})
 	if err == nil {

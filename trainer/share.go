@@ -15,7 +15,7 @@ import (
 
 // Share is some shards of every iteration of a run, with all that it takes to compute them, and the state: a trainer without its peers. It is the Work of a run.
 type Share struct {
-	set        kernel.Set
+	sets       []kernel.Set
 	spec       *ditherv1.RunSpec
 	version    string // of the binary, for checkpoints
 	data       *dataloader.Set
@@ -24,7 +24,7 @@ type Share struct {
 	training   []uint32 // sample ids that are trained on
 	validation []uint32
 	order      *dataloader.Order
-	program    *program.Training
+	program    *program.Team
 	applied    uint32 // iterations
 	clock      clocked
 
@@ -39,10 +39,10 @@ type Share struct {
 
 var _ Work = (*Share)(nil)
 
-// NewShare prepares shards [first, end) of a run on its data; the state is yet to be set. version is the binary's, for checkpoints.
-func NewShare(set kernel.Set, data *dataloader.Set, spec *ditherv1.RunSpec, version string, first, end int) (*Share, error) {
+// NewShare prepares shards [first, end) of a run on its data, on one kernel set or several alike, which compute side by side; the state is yet to be set. version is the binary's, for checkpoints.
+func NewShare(sets []kernel.Set, data *dataloader.Set, spec *ditherv1.RunSpec, version string, first, end int) (*Share, error) {
 	d := spec.GetDataset()
-	s := &Share{set: set, spec: spec, version: version, data: data, network: ModelSpec(spec.GetModel(), d), sum: make([]float32, slots*spec.GetShards())}
+	s := &Share{sets: sets, spec: spec, version: version, data: data, network: ModelSpec(spec.GetModel(), d), sum: make([]float32, slots*spec.GetShards())}
 	s.training, s.validation = dataloader.Split(spec.GetSeed(), data.Train.N(), d.GetValidation())
 	var err error
 	if s.order, err = dataloader.NewOrder(spec.GetSeed(), s.training, int(spec.GetBatch())); err != nil {
@@ -79,8 +79,8 @@ func (s *Share) Close() {
 	}
 }
 
-// Program is what computes; its parameters are the run's.
-func (s *Share) Program() *program.Training { return s.program }
+// Program is what computes the first shards: all of them where there is one kernel set. Its parameters are the run's.
+func (s *Share) Program() *program.Training { return s.program.First() }
 
 // PerEpoch implements Work.
 func (s *Share) PerEpoch() uint32 { return uint32(s.order.PerEpoch()) }
@@ -171,13 +171,16 @@ func (s *Share) ahead() {
 
 // send puts the samples' pixels, views and labels side by side, and has them on their way.
 func (s *Share) send(k uint32) error {
-	to, size := s.program.Room(), s.imageBytes()
 	s.samples = s.order.Batch(k, s.samples)
-	for i, id := range s.samples[s.first*s.perShard() : s.end*s.perShard()] {
-		copy(to.Pixels[i*size:(i+1)*size], s.data.Train.Pixels[int(id)*size:])
-		g := dataloader.View(s.spec.GetSeed(), s.order.Epoch(k), id, s.spec.GetAugment() == "standard", s.data.Flip, Pad)
-		to.Geometry[3*i], to.Geometry[3*i+1], to.Geometry[3*i+2] = g.DY, g.DX, g.Flip
-		to.Labels[i] = s.data.Train.Labels[id]
+	ids, size := s.samples[s.first*s.perShard():s.end*s.perShard()], s.imageBytes()
+	for _, to := range s.program.Rooms() {
+		for i, id := range ids[:len(to.Labels)] {
+			copy(to.Pixels[i*size:(i+1)*size], s.data.Train.Pixels[int(id)*size:])
+			g := dataloader.View(s.spec.GetSeed(), s.order.Epoch(k), id, s.spec.GetAugment() == "standard", s.data.Flip, Pad)
+			to.Geometry[3*i], to.Geometry[3*i+1], to.Geometry[3*i+2] = g.DY, g.DX, g.Flip
+			to.Labels[i] = s.data.Train.Labels[id]
+		}
+		ids = ids[len(to.Labels):]
 	}
 	if err := s.program.Send(); err != nil {
 		return fmt.Errorf("the samples of iteration %d: %w", k, err)

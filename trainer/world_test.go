@@ -16,6 +16,7 @@ import (
 	"github.com/dither-ml/dither/dataloader"
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 	"github.com/dither-ml/dither/trainer/allreduce"
+	"github.com/dither-ml/dither/trainer/kernel"
 	"github.com/dither-ml/dither/trainer/kernel/cpu"
 	"github.com/dither-ml/dither/trainer/kernel/kerneltest"
 )
@@ -128,9 +129,12 @@ func (w *world) start(id string) *process {
 	w.mu.Lock()
 	number := len(w.processes)
 	w.mu.Unlock()
-	works := set
+	works := []kernel.Set{set}
 	if orders := kerneltest.Orders(); (number+w.apart)%(len(orders)+1) > 0 { // the first is a processor, the others are like GPUs
-		works = &kerneltest.Apart{Set: set, Eager: orders[(number+w.apart)%(len(orders)+1)-1]}
+		works = nil
+		for range 1 + number%2 { // of one GPU or two
+			works = append(works, &kerneltest.Apart{Set: set, Eager: orders[(number+w.apart)%(len(orders)+1)-1]})
+		}
 	}
 	share, err := NewShare(works, w.data, w.run.GetSpec(), "test", 0, 1)
 	if err != nil {

@@ -117,7 +117,7 @@ func newStepBench(kernels kernel.Set, f *benchFlags, batch, shards int) (*stepBe
 	if err := ditherv1.Validate(d.file.Spec); err != nil {
 		return nil, badInput(err)
 	}
-	share, err := trainer.NewShare(kernels, d.data, d.file.Spec, versionString(), 0, shards)
+	share, err := trainer.NewShare([]kernel.Set{kernels}, d.data, d.file.Spec, versionString(), 0, shards)
 	if err != nil {
 		return nil, err
 	}

@@ -96,7 +96,9 @@ func (e *execution) start(resumed bool) error {
 			return err
 		}
 	}
-	trainer := func(id string) []string { return append(worker(id), flag("share-gpu", flags.shareGPU)) }
+	trainer := func(id string) []string {
+		return append(worker(id), flag("share-gpu", flags.shareGPU), flag("gpus", flags.gpus))
+	}
 	for i := range trainers {
 		if err := e.crew.run(&role{name: fmt.Sprintf("trainer-%d", i), kind: "trainer", args: trainer}); err != nil {
 			return err

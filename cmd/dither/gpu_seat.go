@@ -20,6 +20,7 @@ import (
 type gpuUser struct {
 	trains bool
 	shares bool // a trainer that may compute beside others; who trains not always may
+	gpus   int  // how many of them; 0: one
 }
 
 // What a seat's file is called by: who trains, and everybody else.
@@ -32,11 +33,17 @@ const (
 // place is a GPU and who is there.
 type place struct{ device, trainers, others int }
 
-// claimGPU finds a GPU, and holds a seat there for as long as the file is open. Trainers go where the fewest trainers are, others likewise, but from the last GPU on, because trainers fill them from the first.
-func claimGPU(d cuda.Driver, u gpuUser) (device int, held *os.File, err error) {
+// seat is a place that is held for as long as the file is open.
+type seat struct {
+	device int
+	held   *os.File
+}
+
+// claimGPUs finds as many GPUs as are wanted, and holds a seat at each, in the driver's order, or none. Trainers go where the fewest trainers are, others likewise, but from the last GPU on, because trainers fill them from the first.
+func claimGPUs(d cuda.Driver, u gpuUser) (seats []seat, err error) {
 	gate, err := passGate()
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
 	defer gate.Close()
 	var places []place
@@ -46,7 +53,7 @@ func claimGPU(d cuda.Driver, u gpuUser) (device int, held *os.File, err error) {
 			p.others, err = taken(v, otherSeat)
 		}
 		if err != nil {
-			return 0, nil, err
+			return nil, err
 		}
 		places = append(places, p)
 	}
@@ -56,16 +63,55 @@ func claimGPU(d cuda.Driver, u gpuUser) (device int, held *os.File, err error) {
 	} else {
 		slices.Reverse(places)
 	}
-	best := slices.MinFunc(places, func(a, b place) int { return cmp.Or(a.trainers-b.trainers, a.others-b.others) })
-	if u.trains && !u.shares && best.trainers > 0 {
-		return 0, nil, badInputf("--kernels cuda: every GPU that is visible (%d) has a trainer already; begin fewer trainers, or say --share-gpu", len(d.Devices))
+	slices.SortStableFunc(places, func(a, b place) int { return cmp.Or(a.trainers-b.trainers, a.others-b.others) })
+	if err := u.enough(places); err != nil {
+		return nil, err
 	}
-	for seat := range mostSeats {
-		if held, err = sit(seatPath(d.Devices[best.device], kind, fmt.Sprint(seat))); !errors.Is(err, errBusy) {
-			return best.device, held, err
+	best := places[:max(1, u.gpus)]
+	slices.SortFunc(best, func(a, b place) int { return a.device - b.device })
+	for _, p := range best {
+		held, err := takeSeat(d.Devices[p.device], p.device, kind)
+		if err != nil {
+			leave(seats)
+			return nil, err
+		}
+		seats = append(seats, seat{p.device, held})
+	}
+	return seats, nil
+}
+
+// enough refuses where there are too few GPUs, or too few that have no trainer. places begin with those that have the fewest.
+func (u gpuUser) enough(places []place) error {
+	wanted, free := max(1, u.gpus), len(places)
+	if u.trains && !u.shares {
+		free = len(slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p.trainers > 0 }))
+	}
+	switch {
+	case len(places) < wanted:
+		return badInputf("--kernels cuda: --gpus %d of a trainer and %d visible GPUs; say --gpus %d", wanted, len(places), len(places))
+	case free == 0:
+		return badInputf("--kernels cuda: every GPU that is visible (%d) has a trainer already; begin fewer trainers, or say --share-gpu", len(places))
+	case free < wanted:
+		return badInputf("--kernels cuda: --gpus %d, and %d of the %d visible GPUs have no trainer yet; begin fewer trainers, say --gpus %d, or --share-gpu", wanted, free, len(places), free)
+	}
+	return nil
+}
+
+// takeSeat holds one seat at a GPU.
+func takeSeat(d cuda.Device, number int, kind string) (*os.File, error) {
+	for at := range mostSeats {
+		if held, err := sit(seatPath(d, kind, fmt.Sprint(at))); !errors.Is(err, errBusy) {
+			return held, err
 		}
 	}
-	return 0, nil, badInputf("--kernels cuda: GPU %d (%s) has %d of dither's processes already; begin fewer", best.device, d.Devices[best.device].Name, mostSeats)
+	return nil, badInputf("--kernels cuda: GPU %d (%s) has %d of dither's processes already; begin fewer", number, d.Name, mostSeats)
+}
+
+// leave gives seats back.
+func leave(seats []seat) {
+	for _, s := range seats {
+		s.held.Close()
+	}
 }
 
 // passGate lets one process after the other look round and choose.

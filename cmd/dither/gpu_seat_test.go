@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/dither-ml/dither/trainer/kernel/cuda"
@@ -19,23 +20,27 @@ func newHall(t *testing.T) *hall {
 	return &hall{t, cuda.Driver{Version: cuda.NeedsDriver, Devices: []cuda.Device{{UUID: "GPU-a"}, {UUID: "GPU-b"}}}}
 }
 
-// claim wants a GPU; leave gives it back.
-func (h *hall) claim(u gpuUser, want int) (leave func()) {
+// claim wants GPUs; leaves gives them back.
+func (h *hall) claim(u gpuUser, want ...int) (leaves func()) {
 	h.t.Helper()
-	got, held, err := claimGPU(h.driver, u)
+	seats, err := claimGPUs(h.driver, u)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(func() { held.Close() })
-	if got != want {
-		h.t.Fatalf("GPU %d, want %d", got, want)
+	h.t.Cleanup(func() { leave(seats) })
+	var got []int
+	for _, s := range seats {
+		got = append(got, s.device)
 	}
-	return func() { held.Close() }
+	if !slices.Equal(got, want) {
+		h.t.Fatalf("GPUs %v, want %v", got, want)
+	}
+	return func() { leave(seats) }
 }
 
 func (h *hall) refuses(u gpuUser) {
 	h.t.Helper()
-	if _, _, err := claimGPU(h.driver, u); exitCode(err) != exitUsage {
+	if _, err := claimGPUs(h.driver, u); exitCode(err) != exitUsage {
 		h.t.Fatalf("one more ends with %v", err)
 	}
 }
@@ -57,6 +62,25 @@ func TestTrainersTakeTheGPUsInTurn(t *testing.T) {
 	h.driver.Devices[0], h.driver.Devices[1] = h.driver.Devices[1], h.driver.Devices[0]
 	h.claim(shares, 0)
 	h.refuses(alone)
+}
+
+// A trainer has all the GPUs that it asks for, or holds none.
+func TestATrainerTakesSeveralGPUs(t *testing.T) {
+	h := newHall(t)
+	alone, pair := gpuUser{trains: true}, gpuUser{trains: true, gpus: 2}
+	both := h.claim(pair, 0, 1)
+	h.refuses(alone)
+	h.claim(gpuUser{trains: true, shares: true, gpus: 2}, 0, 1)()
+	both()
+	one := h.claim(alone, 0)
+	h.refuses(pair)
+	h.claim(alone, 1)() // the refused one took no seat
+	one()
+	h.refuses(gpuUser{trains: true, gpus: 3})
+	h.refuses(gpuUser{trains: true, shares: true, gpus: 3})
+	h.driver.Devices = append(h.driver.Devices, cuda.Device{UUID: "GPU-c"})
+	h.claim(alone, 0)
+	h.claim(pair, 1, 2)
 }
 
 // Whatever else computes goes where no trainer is while there is such a GPU, is never refused, and keeps no trainer away.

@@ -13,16 +13,25 @@ const kernelsHelp = "kernel set: auto (the fastest for this processor), generic,
 
 const shareGPUHelp = "with --kernels cuda: several trainers may compute on one GPU; else that is refused"
 
+const gpusHelp = "with --kernels cuda: GPUs of each trainer, which divides its shards among them"
+
 const precisionHelp = "what activations and products are computed in: fp32, or bf16, which needs --kernels cuda"
 
 // openKernels is the kernel set of that name, in that precision, with so many threads; 0: one for each processor. cuda is on a GPU that trainers leave free, if there is one.
 func openKernels(name, precision string, threads int) (kernel.Set, error) {
-	return openKernelsFor(gpuUser{}, name, precision, threads)
+	sets, err := openKernelsFor(gpuUser{}, name, precision, threads)
+	if err != nil {
+		return nil, err
+	}
+	return sets[0], nil
 }
 
-// openKernelsFor is openKernels for somebody whom not every GPU suits.
-func openKernelsFor(u gpuUser, name, precision string, threads int) (kernel.Set, error) {
+// openKernelsFor is openKernels for somebody whom not every GPU suits, or one not enough: a set for each of its GPUs.
+func openKernelsFor(u gpuUser, name, precision string, threads int) ([]kernel.Set, error) {
 	if err := checkPrecision(name, precision); err != nil {
+		return nil, err
+	}
+	if err := checkGPUCount(name, u.gpus); err != nil {
 		return nil, err
 	}
 	if threads < 0 {
@@ -38,7 +47,21 @@ func openKernelsFor(u gpuUser, name, precision string, threads int) (kernel.Set,
 	if err != nil {
 		return nil, badInput(fmt.Errorf("--kernels: %w", err))
 	}
-	return set, nil
+	return []kernel.Set{set}, nil
+}
+
+// checkGPUCount refuses several GPUs where none computes. Nobody who says nothing of them (0) means but one.
+func checkGPUCount(kernels string, gpus int) error {
+	if gpus > 1 && kernels != "cuda" {
+		return badInputf("--gpus %d needs --kernels cuda, and --kernels %s computes on the processor", gpus, kernels)
+	}
+	return nil
+}
+
+func closeAll(sets []kernel.Set) {
+	for _, s := range sets {
+		s.Close()
+	}
 }
 
 // checkPrecision refuses a precision that a kernel set does not have.

@@ -41,20 +41,24 @@ func askDriver() (cuda.Driver, error) {
 	return d, nil
 }
 
-// openCUDA takes a seat at a GPU, which it gives back with the set.
-func openCUDA(u gpuUser, half bool) (kernel.Set, error) {
+// openCUDA takes a seat at each GPU that is wanted, which it gives back with the set on it.
+func openCUDA(u gpuUser, half bool) (sets []kernel.Set, err error) {
 	d, err := askDriver()
 	if err != nil {
 		return nil, err
 	}
-	device, seat, err := claimGPU(d, u)
+	seats, err := claimGPUs(d, u)
 	if err != nil {
 		return nil, err
 	}
-	set, err := cuda.New(cuda.Options{Device: device, Half: half, Held: seat})
-	if err != nil {
-		seat.Close()
-		return nil, badInput(fmt.Errorf("--kernels cuda: %w", err))
+	for i, s := range seats {
+		set, err := cuda.New(cuda.Options{Device: s.device, Half: half, Held: s.held})
+		if err != nil {
+			leave(seats[i:])
+			closeAll(sets)
+			return nil, badInput(fmt.Errorf("--kernels cuda: %w", err))
+		}
+		sets = append(sets, set)
 	}
-	return set, nil
+	return sets, nil
 }

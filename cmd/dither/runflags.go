@@ -28,7 +28,8 @@ type runFlags struct {
 	seed                                                 uint64
 	kernels, precision                                   string
 	shareGPU                                             bool
-	coordinates                                          bool // computes nothing itself
+	gpus                                                 uint32 // of each trainer
+	coordinates                                          bool   // computes nothing itself
 	cacheMiB                                             uint32
 	cacheFile                                            string // of `dither run`, which starts the teacher-logit service
 	trainers                                             string
@@ -53,7 +54,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	s.StringVar(&f.loss, "loss", "quadratic", "quadratic, kd, ce, or a weighted sum such as kd=0.9,ce=0.1")
 	s.Float64Var(&f.temperature, "temperature", 4, "T of kd")
 	s.StringVar(&f.trainers, "trainers", "1", "N: begin with N trainers, go on with as few as 1 and as many as there are shards; MIN:MAX: never with fewer or more (dither run starts MAX)")
-	s.Uint32Var(&f.shards, "shards", 0, "logical slices of every batch; 0: as many as trainers; part of the spec")
+	s.Uint32Var(&f.shards, "shards", 0, "logical slices of every batch; 0: as many as trainers, or as they have GPUs; part of the spec")
 	s.Uint32Var(&f.batch, "batch", 64, "samples of an iteration, over all shards")
 	s.Uint32Var(&f.epochs, "epochs", 200, "length of the run in epochs")
 	s.Uint32Var(&f.iterations, "iterations", 0, "length of the run in iterations, in place of --epochs")
@@ -81,6 +82,7 @@ func (f *runFlags) define(c *cobra.Command) {
 	s.StringVar(&f.kernels, "kernels", "auto", kernelsHelp)
 	s.StringVar(&f.precision, "precision", ditherv1.FP32, precisionHelp+"; part of the spec, by its arithmetic")
 	s.BoolVar(&f.shareGPU, "share-gpu", false, shareGPUHelp)
+	s.Uint32Var(&f.gpus, "gpus", 1, gpusHelp)
 	s.StringVar(&f.out, "out", "", "the run's folder; default runs/DATASET-MODEL-TIME; must not exist")
 }
 
@@ -199,7 +201,7 @@ func (f *runFlags) apply(file *ditherv1.RunFile) error {
 	num("batch", &s.Batch, f.batch)
 	shards := f.shards
 	if shards == 0 {
-		shards = f.crew.shards()
+		shards = f.defaultShards()
 	}
 	num("shards", &s.Shards, shards)
 	str("batchnorm", &s.Batchnorm, f.batchnorm)
@@ -210,7 +212,7 @@ func (f *runFlags) apply(file *ditherv1.RunFile) error {
 	f.applyOptions(file.Options, f.complete)
 	file.Options.Command = append([]string{"dither"}, os.Args[1:]...)
 	if !f.set.Changed("shards") {
-		// Unsaid, it follows --trainers, and whoever repeats the run with another number would have another run.
+		// Unsaid, it follows --trainers and --gpus, and whoever repeats the run with another number would have another run.
 		file.Options.Command = append(file.Options.Command, flag("shards", file.Spec.Shards))
 	}
 	return f.applyLoss(file)

@@ -39,6 +39,7 @@ type serveFlags struct {
 	threads                            int
 	wait                               time.Duration
 	trains, shareGPU                   bool // of a trainer, which has a GPU to itself unless it may share
+	gpus                               uint32
 }
 
 func (f *serveFlags) define(c *cobra.Command, worker bool) {
@@ -103,8 +104,11 @@ type worker struct {
 	run      *ditherv1.GetRunResponse
 	members  *membership.Client
 	data     *dataloader.Set
-	kernels  kernel.Set
+	sets     []kernel.Set // one, or one for each of a trainer's GPUs
 }
+
+// kernels is the first set, which says what all are.
+func (w *worker) kernels() kernel.Set { return w.sets[0] }
 
 // worker makes the role ready; it needs the test images where it evaluates.
 func (f *serveFlags) worker(ctx context.Context, test bool) (_ *worker, err error) {
@@ -132,19 +136,17 @@ func (f *serveFlags) worker(ctx context.Context, test bool) (_ *worker, err erro
 	if err := checkPrecision(f.kernels, precision); err != nil {
 		return nil, badInput(fmt.Errorf("the run is in arithmetic %s: %w", arithmetic, err))
 	}
-	if w.kernels, err = openKernelsFor(gpuUser{f.trains, f.shareGPU}, f.kernels, precision, f.threads); err != nil {
+	if w.sets, err = openKernelsFor(gpuUser{f.trains, f.shareGPU, int(f.gpus)}, f.kernels, precision, f.threads); err != nil {
 		return nil, err
 	}
-	if its := w.kernels.Arithmetic(); its != arithmetic && (f.trains || spec.GetTeacher().GetModel() != nil) { // before the network is prepared on kernels that will be refused
-		return nil, badInputf("the run is in arithmetic %s and kernel set %s computes in %s; %s", arithmetic, w.kernels.Name(), its, ditherv1.OtherKernels(its, arithmetic))
+	if its := w.kernels().Arithmetic(); its != arithmetic && (f.trains || spec.GetTeacher().GetModel() != nil) { // before the network is prepared on kernels that will be refused
+		return nil, badInputf("the run is in arithmetic %s and kernel set %s computes in %s; %s", arithmetic, w.kernels().Name(), its, ditherv1.OtherKernels(its, arithmetic))
 	}
 	return w, nil
 }
 
 func (w *worker) close() {
-	if w.kernels != nil {
-		w.kernels.Close()
-	}
+	closeAll(w.sets)
 	if w.listener != nil {
 		w.listener.Close()
 	}

@@ -48,7 +48,7 @@ func newServeTeacherCommand(a *app) *cobra.Command {
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second})) // trainers ask whether it lives, every 10 s
 		ditherv1.RegisterTeacherServiceServer(server, service)
 		host, _ := os.Hostname()
-		me := &ditherv1.Member{Id: s.name("teacher"), Role: "teacher", Address: s.advertised(w.listener), KernelSet: w.kernels.Name(), Arithmetic: w.kernels.Arithmetic(),
+		me := &ditherv1.Member{Id: s.name("teacher"), Role: "teacher", Address: s.advertised(w.listener), KernelSet: w.kernels().Name(), Arithmetic: w.kernels().Arithmetic(),
 			Version: versionString(), Process: fmt.Sprintf("%s:%d", host, os.Getpid()), TrainSha256: w.data.Train.Hash(), SpecSha256: w.run.GetSpecSha256()}
 		if !service.Replayable() {
 			me.Id = journalID
@@ -77,7 +77,7 @@ func newTeacher(ctx context.Context, a *app, w *worker, journal, cache string) (
 	if journal != "" {
 		journal = filepath.Join(journal, fmt.Sprintf("%s-%.12s", w.run.GetRun(), w.run.GetSpecSha256()))
 	}
-	service, err := teacher.New(ctx, teacher.Config{Run: w.run, Kernels: w.kernels, Data: w.data, File: file, Noise: n, Journal: journal, Cache: cache, Logger: a.log})
+	service, err := teacher.New(ctx, teacher.Config{Run: w.run, Kernels: w.kernels(), Data: w.data, File: file, Noise: n, Journal: journal, Cache: cache, Logger: a.log})
 	if err != nil {
 		n.Close()
 		return nil, noiseError(err)

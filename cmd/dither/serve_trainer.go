@@ -60,10 +60,12 @@ func (m *etcdMembers) Leave(ctx context.Context) error { return m.held().Leave(c
 func newServeTrainerCommand(a *app) *cobra.Command {
 	s := &serveFlags{trains: true}
 	cmd := &cobra.Command{Use: "trainer", Short: "Compute shards of a run", Args: noArgs,
-		Long:    "It may be started, stopped, killed and started again at any time: the others go on without it, and the run's parameters are the same. A SIGTERM lets it end its iteration and leave in order.",
-		Example: "  dither serve trainer --coordinator 10.0.0.1:7000 --listen 10.0.0.3:7002 --data data --threads 8"}
+		Long: "It may be started, stopped, killed and started again at any time: the others go on without it, and the run's parameters are the same. A SIGTERM lets it end its iteration and leave in order.",
+		Example: "  dither serve trainer --coordinator 10.0.0.1:7000 --listen 10.0.0.3:7002 --data data --threads 8\n" +
+			"  dither serve trainer --coordinator 10.0.0.1:7000 --listen 10.0.0.3:7002 --kernels cuda --gpus 8"}
 	s.define(cmd, true)
 	cmd.Flags().BoolVar(&s.shareGPU, "share-gpu", false, shareGPUHelp)
+	cmd.Flags().Uint32Var(&s.gpus, "gpus", 1, gpusHelp)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, cancel := s.drain(cmd.Context())
 		defer cancel()
@@ -97,7 +99,10 @@ func serveTrainer(ctx context.Context, a *app, s *serveFlags, w *worker) error {
 	}
 	defer network.Close()
 	shards := int(w.run.GetSpec().GetShards())
-	share, err := trainer.NewShare(w.kernels, w.data, w.run.GetSpec(), versionString(), 0, max(1, shards/max(1, int(w.run.GetTrainers()))))
+	if len(w.sets) > shards {
+		return badInputf("--gpus %d are more than the run's %d shards, and a GPU without a shard has nothing to do; say --gpus %d", len(w.sets), shards, shards)
+	}
+	share, err := trainer.NewShare(w.sets, w.data, w.run.GetSpec(), versionString(), 0, max(1, shards/max(1, int(w.run.GetTrainers()))))
 	if err != nil {
 		return err
 	}
@@ -108,7 +113,7 @@ func serveTrainer(ctx context.Context, a *app, s *serveFlags, w *worker) error {
 	living, done := context.WithCancel(context.WithoutCancel(ctx)) // a drain is not the end
 	defer done()
 	host, _ := os.Hostname()
-	me := &ditherv1.Member{Id: s.name("trainer"), Role: "trainer", Address: trainer.Address(s.advertised(w.listener), socket), KernelSet: w.kernels.Name(), Arithmetic: w.kernels.Arithmetic(),
+	me := &ditherv1.Member{Id: s.name("trainer"), Role: "trainer", Address: trainer.Address(s.advertised(w.listener), socket), KernelSet: w.kernels().Name(), Arithmetic: w.kernels().Arithmetic(),
 		Version: versionString(), Process: fmt.Sprintf("%s:%d", host, os.Getpid()), SpecSha256: ditherv1.Hash(w.run.GetSpec()), TrainSha256: w.data.Train.Hash(), TestSha256: w.data.Test.Hash()}
 	c := trainer.Config{Member: me, Run: w.run, Members: &etcdMembers{registry: w.members, logger: a.log}, Coordinators: trainer.FollowLeader(w.members.WatchLeader(living), w.run.GetSpecSha256()),
 		Exchange: network, Peers: network, Work: share, Logger: a.log}

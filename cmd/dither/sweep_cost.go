@@ -130,16 +130,17 @@ func (s *sweep) seconds(r study.Run, at pace) float64 {
 func (s *sweep) measurePace(ctx context.Context, spec *ditherv1.RunSpec, flags *runFlags) (p pace, err error) {
 	p.Batch = spec.Batch
 	threads := int(flags.threads * flags.crew.children)
-	kernels, err := openKernels(flags.kernels, flags.precision, threads)
+	sets, err := openKernelsFor(gpuUser{gpus: int(flags.gpus)}, flags.kernels, flags.precision, threads)
 	if err != nil {
 		return p, err
 	}
-	defer kernels.Close()
+	defer closeAll(sets)
+	kernels := sets[0]
 	// A step on the labels takes what one on soft labels does, but for the last layer.
 	bare := proto.CloneOf(spec)
 	bare.Teacher, bare.Noise, bare.Loss, bare.Init = nil, nil, &ditherv1.LossSpec{Ce: 1}, &ditherv1.InitSpec{Kind: "random"}
 	bare.Optimizer.Lr = 1e-6 // whatever the study asks for, these steps stay sound
-	share, err := trainer.NewShare(kernels, s.data, bare, versionString(), 0, int(bare.Shards))
+	share, err := trainer.NewShare(sets, s.data, bare, versionString(), 0, int(bare.Shards))
 	if err != nil {
 		return p, badInput(err)
 	}

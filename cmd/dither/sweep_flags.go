@@ -30,7 +30,7 @@ type sweepFlags struct {
 var (
 	sharedSpec = []string{"dataset", "train-limit", "test-limit", "model", "shortcut", "teacher", "teacher-view", "loss", "temperature", "shards", "lr", "momentum", "weight-decay",
 		"init", "batchnorm", "augment", "precision", "eval-every"}
-	sharedOptions = []string{"data", "checkpoint-every", "label-depth", "teacher-cache", "trainers", "threads", "silence", "wait", "kernels", "share-gpu"}
+	sharedOptions = []string{"data", "checkpoint-every", "label-depth", "teacher-cache", "trainers", "threads", "silence", "wait", "kernels", "share-gpu", "gpus"}
 )
 
 // settled are the flags of `dither run` that a study has no use for, with what to say in their place.

@@ -266,7 +266,7 @@ func (s *sweep) complete(beside string, spec *ditherv1.StudySpec) error {
 			base.Arithmetic, kernels.Arithmetic(), goOnWith(kernels.Arithmetic(), base.Arithmetic))
 	}
 	if base.Shards == 0 {
-		base.Shards = f.crew.shards()
+		base.Shards = f.defaultShards()
 	}
 	if err := f.checkTrainers(base.Shards); err != nil {
 		return err

@@ -12,7 +12,7 @@ type crewSize struct {
 	start uint32 // with which it begins
 	min   uint32 // with fewer it does not go on
 	max   uint32 // which it never exceeds; 0: one for each shard
-	// children is how many `dither run` starts; more may come from elsewhere.
+	// children is how many `dither run` starts: MAX, or N; more may come from elsewhere.
 	children uint32
 }
 
@@ -46,7 +46,7 @@ func parseTrainers(text string) (crewSize, error) {
 	return crewSize{start: n, min: n, max: m, children: m}, nil
 }
 
-// shards is how many shards a spec gets that says nothing of them: one for each trainer that there may be at first.
+// shards is the fewest of a run, one for each trainer that there may be at first.
 func (c crewSize) shards() uint32 { return max(c.start, c.max) }
 
 // within is the size for a run of that many shards, none of whose trainers may be without one.
@@ -76,23 +76,42 @@ func (f *runFlags) readTrainers() (err error) {
 	if err = checkSilence(f.silence); err == nil {
 		f.crew, err = parseTrainers(f.trainers)
 	}
-	return err
+	switch {
+	case err != nil:
+		return err
+	case f.gpus == 0:
+		return badInputf("--gpus 0: a trainer has one GPU or several; without any it computes with --kernels auto")
+	}
+	return checkGPUCount(f.kernels, int(f.gpus))
 }
+
+// defaultShards is how many shards a spec gets that says nothing of them: one for each trainer that there may be at first, or each of its GPUs.
+func (f *runFlags) defaultShards() uint32 { return f.crew.children * f.gpus }
 
 // checkTrainers wants from one trainer to one for each shard.
 func (f *runFlags) checkTrainers(shards uint32) (err error) {
-	f.crew, err = f.crew.within(shards)
+	if f.crew, err = f.crew.within(shards); err == nil && f.gpus > 1 && f.defaultShards() > shards {
+		err = badInputf("%d trainers of %d GPUs each are more GPUs than %d shards, and a GPU without a shard has nothing to do; say fewer, or start a run with more --shards", f.crew.children, f.gpus, shards)
+	}
 	return err
 }
 
-// checkGPUs wants a GPU for each trainer of this machine, unless they may share.
+// checkGPUs wants GPUs for each trainer of this machine, unless they may share.
 func (f *runFlags) checkGPUs() error {
-	if f.kernels != "cuda" || f.shareGPU {
+	if f.kernels != "cuda" || f.shareGPU && f.gpus == 1 {
 		return nil
 	}
 	d, err := askDriver()
-	if n := len(d.Devices); err == nil && int(f.crew.children) > n {
-		err = badInputf("--kernels cuda: %d trainers and %d visible GPUs; say --trainers %d, or --share-gpu", f.crew.children, n, n)
+	n, each := len(d.Devices), int(f.gpus)
+	switch {
+	case err != nil:
+		return err
+	case n < each:
+		return badInputf("--kernels cuda: --gpus %d of a trainer and %d visible GPUs; say --gpus %d", each, n, n)
+	case n < each*int(f.crew.children) && !f.shareGPU && each > 1:
+		return badInputf("--kernels cuda: %d trainers of %d GPUs each and %d visible GPUs; say --trainers %d, or --share-gpu", f.crew.children, each, n, n/each)
+	case n < int(f.crew.children) && !f.shareGPU:
+		return badInputf("--kernels cuda: %d trainers and %d visible GPUs; say --trainers %d, or --share-gpu", f.crew.children, n, n)
 	}
-	return err
+	return nil
 }

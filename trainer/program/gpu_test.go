@@ -40,6 +40,87 @@ func TestGPUReplaysHaveTheProcessorsBits(t *testing.T) {
 	}
 }
 
+// openGPUs gives n sets, on as many GPUs as there are.
+func openGPUs(t testing.TB, n int) (sets []kernel.Set) {
+	t.Helper()
+	d, err := cuda.AskDriver()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		set, err := cuda.New(cuda.Options{Device: i % len(d.Devices)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(set.Close)
+		sets = append(sets, set)
+	}
+	return sets
+}
+
+func TestGPUATeamsIterationAllocatesNothing(t *testing.T) {
+	for what, c := range map[string]int{"alone": 3, "with others": 2} {
+		config := smallConfig(small, 3, 2, "shard")
+		config.Groups = c
+		p := teamOf(t, openGPUs(t, 2), config)
+		loadStart(t, p.Parameters(), p.Load)
+		in, with := makeSamples(c*config.Images, small.Shape, 1), &sink{}
+		iteration := func() {
+			in.intoTeam(t, p)
+			if _, _, err := p.Step(with); err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Commit(1e-3); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			iteration()
+		}
+		if n := testing.AllocsPerRun(20, iteration); n > 0 {
+			t.Errorf("%s: an iteration allocates %v times", what, n)
+		}
+	}
+}
+
+// reaching says whether each reaches every other: two sets on one GPU do not.
+func reaching(t testing.TB, sets []kernel.Set) bool {
+	t.Helper()
+	for _, to := range sets {
+		for _, from := range sets {
+			reached, err := to.NewStream().(kernel.Neighbour).Reaches(from.NewStream())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reached {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// A trainer of several GPUs has the bits of a processor with every shard, alone and beside others.
+func TestGPUATeamHasTheProcessorsBits(t *testing.T) {
+	for _, batchNorm := range []string{"shard", "global"} {
+		c := smallConfig(small, 5, 2, batchNorm)
+		one, seen := train(t, func() kernel.Set { return openCPU(t, 1) }, c, []int{5}, 4)
+		for _, try := range []struct {
+			gpus  int
+			owned []int
+		}{{2, []int{5}}, {3, []int{5}}, {2, []int{3, 2}}} {
+			sets := openGPUs(t, try.gpus)
+			if linked, reach := teamOf(t, sets, c).links != nil, reaching(t, sets); linked != reach {
+				t.Errorf("%d GPUs sum without the host: %v; all reach each other: %v", try.gpus, linked, reach)
+			}
+			other, theirs := trainTeams(t, func() []kernel.Set { return openGPUs(t, try.gpus) }, c, try.owned, 4)
+			what := fmt.Sprintf("%s, %d GPUs a trainer, shards owned %v", batchNorm, try.gpus, try.owned)
+			sameBits(t, what, other, one)
+			sameBits(t, what, map[string][]float32{"losses and correct": theirs}, map[string][]float32{"losses and correct": seen})
+		}
+	}
+}
+
 func TestGPUAnInputAheadDisturbsNothing(t *testing.T) {
 	one, seen := trainAhead(t, openCPU(t, 1), 5)
 	other, theirs := trainAhead(t, openGPU(t), 5)

@@ -95,12 +95,8 @@ func (t *Training) telling(launches []launch) []launch {
 	return launches
 }
 
-// Meanwhile has every Step call do once, when all that it can enqueue is enqueued and the host is about to wait; where the kernel set does its work as it is enqueued, never.
-func (t *Training) Meanwhile(do func()) {
-	if t.machine.apart {
-		t.meanwhile = do
-	}
-}
+// Meanwhile is a Team's.
+func (t *Training) Meanwhile(do func()) { t.alone.Meanwhile(do) }
 
 // Room is where the samples of the next input go; Send has them on their way. It may be asked for while a Step is under way, whose own input it leaves alone. What was sent and no Step took is dropped: it may
 // still be on its way, and what is sent after it comes after it.

@@ -13,8 +13,6 @@ type machine struct {
 	stream    kernel.Stream
 	side      kernel.Stream // for copies that go beside it; the stream itself where nothing works apart
 	apart     bool          // from the host: Traits
-	starting  []*Reduction  // that left for a collective and were not handed to it
-	meanwhile func()        // for the host to do when it is about to wait; nil: nothing, or done
 	passes    []pass        // over the steps, before they are planned
 	kernels   map[kernel.Op]kernel.Kernel
 	kept      []*Value       // with memory of their own

@@ -40,9 +40,7 @@ func plan(steps []*Step) (elements map[kernel.Type]int) {
 // values are all that a step touches.
 func (s *Step) values() []*Value {
 	switch s.Kind {
-	case Start:
-		return []*Value{s.Reduction.In}
-	case Wait:
+	case Start, Wait: // the sum may come at any time between them
 		return []*Value{s.Reduction.In, s.Reduction.Out}
 	}
 	return s.Args

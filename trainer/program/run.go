@@ -1,8 +1,6 @@
 package program
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 
 	"github.com/dither-ml/dither/trainer/kernel"
@@ -23,6 +21,11 @@ type act struct {
 	leaves *departure       // numbers that are ready
 	starts *Reduction
 	waits  *Reduction
+}
+
+// alike says whether two acts, of other groups, are of one kind and, where they have one, of one reduction.
+func (a act) alike(b act) bool {
+	return (a.work == nil) == (b.work == nil) && (a.leaves == nil) == (b.leaves == nil) && a.starts.same(b.starts) && a.waits.same(b.waits)
 }
 
 // departure is numbers on their way to the host, beside whatever is enqueued next.
@@ -113,86 +116,19 @@ func (m *machine) cut(what string, launches []launch, told *departure) (acts []a
 	return acts
 }
 
-var errNoCollective = errors.New("a program that shares its batch with other trainers needs a collective")
-
-// run does acts in order. Where the device works apart, it enqueues all that it can before it waits for anything. After an error it enqueues nothing more, but waits for the
-// collectives that it started and for the device, so that all memory is the program's again.
-func (m *machine) run(acts []act, c Collective) (err error) {
-	for i := range acts {
-		a := &acts[i]
-		switch {
-		case err != nil && (a.waits == nil || !a.waits.flying):
-		case a.work != nil:
-			a.work.Replay()
-		case a.leaves != nil:
-			m.leave(a.leaves)
-		case a.starts != nil:
-			err = m.start(a.starts, c)
-		case a.waits != nil:
-			if err == nil {
-				m.idle()
-				err = m.handOver(c)
-			}
-			if a.waits.flying {
-				err = cmp.Or(err, m.wait(a.waits, c))
-			}
-		}
-	}
-	if err != nil {
-		m.starting = m.starting[:0]
-		return cmp.Or(err, m.side.Sync(), m.stream.Sync())
-	}
-	return nil
-}
-
-// idle is where the host is about to wait for the device, the first time in a step.
-func (m *machine) idle() {
-	if do := m.meanwhile; do != nil {
-		m.meanwhile = nil
-		do()
+// enqueue has the stream do what an act says that waits for nobody.
+func (m *machine) enqueue(a *act) {
+	if a.leaves != nil {
+		m.leave(a.leaves)
+	} else {
+		a.work.Replay()
 	}
 }
 
-// start has a reduction's shards leave. Who works apart hands them over once all is enqueued that waits for no sum: by then the first may be here, and the device has work for as long as the others take.
-func (m *machine) start(r *Reduction, c Collective) error {
-	if c == nil {
-		return errNoCollective
-	}
-	if r.leaves != nil {
-		m.leave(r.leaves)
-	}
-	m.starting = append(m.starting, r)
-	if m.apart {
-		return nil
-	}
-	return m.handOver(c)
-}
-
-// handOver gives the collective what has left for it, in that order, each as soon as it is here.
-func (m *machine) handOver(c Collective) error {
-	for _, r := range m.starting {
-		if err := m.arrives(r); err != nil {
-			return err
-		}
-		r.flying = true
-		c.Start(r.ID, r.shards)
-	}
-	m.starting = m.starting[:0]
-	return nil
-}
-
+// arrives waits until a reduction's shards are where the host sees them.
 func (m *machine) arrives(r *Reduction) error {
 	if r.leaves == nil {
 		return m.stream.Sync()
 	}
 	return r.leaves.here.Wait()
-}
-
-func (m *machine) wait(r *Reduction, c Collective) error {
-	err := c.Wait(r.ID, r.sum)
-	r.flying = false
-	if err == nil && r.total != nil {
-		r.total.send(m.stream)
-	}
-	return err
 }

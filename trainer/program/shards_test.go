@@ -22,10 +22,16 @@ func smallConfig(spec model.Spec, shards, perShard int, batchNorm string) Traini
 // train takes steps with the shards spread over trainers that own so many each, and gives the state, the losses and correct images of every shard.
 func train(t *testing.T, set func() kernel.Set, c TrainingConfig, owned []int, steps int) (map[string][]float32, []float32) {
 	t.Helper()
-	var trainers []*Training
+	return trainTeams(t, func() []kernel.Set { return []kernel.Set{set()} }, c, owned, steps)
+}
+
+// trainTeams is train where each trainer has several sets.
+func trainTeams(t *testing.T, sets func() []kernel.Set, c TrainingConfig, owned []int, steps int) (map[string][]float32, []float32) {
+	t.Helper()
+	var trainers []*Team
 	for _, n := range owned {
 		c.Groups = n
-		p := newTraining(t, set(), c)
+		p := teamOf(t, sets(), c)
 		loadStart(t, p.Parameters(), p.Load)
 		trainers = append(trainers, p)
 	}
@@ -38,7 +44,7 @@ func train(t *testing.T, set func() kernel.Set, c TrainingConfig, owned []int, s
 		var wg sync.WaitGroup
 		first := 0
 		for i, p := range trainers {
-			all.part(first*c.Images, (first+owned[i])*c.Images, c.Model.Shape).into(t, p)
+			all.part(first*c.Images, (first+owned[i])*c.Images, c.Model.Shape).intoTeam(t, p)
 			from := first
 			wg.Go(func() {
 				losses, correct, err := p.Step(member{w, from})
@@ -60,9 +66,11 @@ func train(t *testing.T, set func() kernel.Set, c TrainingConfig, owned []int, s
 			seen = append(seen, scores[i][owned[i]:]...)
 		}
 	}
-	state := keptState(t, trainers[0])
-	for i, p := range trainers[1:] {
-		sameBits(t, fmt.Sprintf("trainer %d beside trainer 0", i+1), keptState(t, p), state)
+	state := keptState(t, trainers[0].First())
+	for i, p := range trainers {
+		for j, m := range p.members {
+			sameBits(t, fmt.Sprintf("set %d of trainer %d beside the first", j, i), keptState(t, m), state)
+		}
 	}
 	return state, seen
 }

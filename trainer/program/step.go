@@ -96,7 +96,14 @@ type Reduction struct {
 	parts  []*port[float32] // what shards and sum are copies of, where the set's memory is not the host's; else nil
 	total  *port[float32]
 	leaves *departure // of parts
-	flying bool       // started and not yet waited for: shards are the collective's
+}
+
+// same says whether two are one reduction of several groups of shards; nil is nothing but nil.
+func (r *Reduction) same(other *Reduction) bool {
+	if r == nil || other == nil {
+		return r == other
+	}
+	return r.ID == other.ID && r.Len == other.Len
 }
 
 func (s *Step) String() string {

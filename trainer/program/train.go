@@ -12,30 +12,30 @@ import (
 // Training is one trainer's share of an iteration: its shards go through the network side by side.
 type Training struct {
 	*state
-	config    TrainingConfig
-	machine   *machine
-	steps     []*Step
-	launches  []launch         // of the first room
-	applying  []*Step          // of the commit,
-	commits   []launch         // ready
-	commit    kernel.Recording // the update
-	momentum  *Value
-	rate      *Value
-	lr        dial
-	rated     float64 // what lr was set to last, and its memory holds
-	in        trainingInputs
-	rooms     []*room // for inputs
-	at, sent  int     // the rooms of the last Step, and of the last input
-	grads     []*Value
-	sums      []*Value // what a commit applies: the buckets' sums, then the running statistics'
-	loss      *Value
-	correct   *Value
-	losses    *port[float32]
-	corrects  *port[float32]
-	told      *departure // losses and corrects
-	ids       uint32
-	summed    bool   // the last Step went well: its sums wait for a Commit
-	meanwhile func() // of Meanwhile
+	config   TrainingConfig
+	machine  *machine
+	steps    []*Step
+	launches []launch         // of the first room
+	applying []*Step          // of the commit,
+	commits  []launch         // ready
+	commit   kernel.Recording // the update
+	momentum *Value
+	rate     *Value
+	lr       dial
+	rated    float64 // what lr was set to last, and its memory holds
+	in       trainingInputs
+	rooms    []*room // for inputs
+	at, sent int     // the rooms of the last Step, and of the last input
+	grads    []*Value
+	sums     []*Value // what a commit applies: the buckets' sums, then the running statistics'
+	loss     *Value
+	correct  *Value
+	losses   *port[float32]
+	corrects *port[float32]
+	told     *departure // losses and corrects
+	ids      uint32
+	summed   bool  // the last Step went well: its sums wait for a Commit
+	alone    *Team // of this one
 }
 
 // trainingInputs are what Input fills, and the view of it.
@@ -76,7 +76,11 @@ func trainingOn(m *machine, c TrainingConfig) (*Training, error) {
 		return nil, fmt.Errorf("%s, %d shards of %d samples at once: %w", c.Model.Name, c.Groups, c.Images, err)
 	}
 	t.launches, t.commits = launches[0], launches[1]
-	return t, t.open()
+	if err := t.open(); err != nil {
+		return nil, err
+	}
+	t.alone = newTeam([]*Training{t})
+	return t, nil
 }
 
 // lower makes the steps: the view, the network, the loss, and the gradients bucket by bucket, each reduced as soon as it is complete; and those of the commit.
@@ -201,26 +205,20 @@ func (t *Training) update(sums []*Value, records *Value) (steps []*Step) {
 	return steps
 }
 
-// Step goes forward and backward over the input that was sent last, and sums over all shards. It changes neither parameters nor momentum nor running statistics.
-// It gives each owned shard's part of the loss and its images that the network got right, valid until the next Step: that is known before the gradients are, which
-// a device that works apart may still compute when Step returns. c may be nil where this trainer owns every shard.
-func (t *Training) Step(c Collective) (losses, correct []float32, err error) {
+// Step is a Team's, of a trainer that has one kernel set.
+func (t *Training) Step(c Collective) (losses, correct []float32, err error) { return t.alone.Step(c) }
+
+// begin has the step wait for the input that was sent last.
+func (t *Training) begin() {
 	m := t.machine
 	t.summed, t.at = false, t.sent
 	r := t.rooms[t.at]
 	r.arrived.Set(m.side)
 	r.arrived.Before(m.stream)
-	m.meanwhile = t.meanwhile
-	if err := m.run(r.acts, c); err != nil {
-		return nil, nil, err
-	}
-	m.idle()
-	if err := t.told.here.Wait(); err != nil {
-		return nil, nil, err
-	}
-	t.summed = true
-	return t.losses.host, t.corrects.host, nil
 }
+
+// acts are those of the Step under way.
+func (t *Training) acts() []act { return t.rooms[t.at].acts }
 
 // ErrNoStep is Commit's answer where no Step went well since the last Commit.
 var ErrNoStep = errors.New("nothing to commit: the last step failed, or was committed already")

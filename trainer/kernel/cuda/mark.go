@@ -29,6 +29,8 @@ type mark struct {
 	sets   uint64    // so often was it set,
 	waited uint64    // and waited for
 	err    error     // that Wait gave, and gives from then on
+
+	crossed uint64 // of another device's owner, whose stream waits: so often was it set
 }
 
 // event is made by the owner when a mark is first set.
@@ -61,11 +63,16 @@ func (m *mark) Set(s kernel.Stream) {
 	m.device.put(task{mark: m, set: m.sets, stream: m.device.untaped(s)})
 }
 
-// Before implements kernel.Mark.
+// Before implements kernel.Mark. s may be another device's.
 func (m *mark) Before(s kernel.Stream) {
-	if m.sets > 0 {
-		m.device.put(task{mark: m, stream: m.device.untaped(s)})
+	if m.sets == 0 {
+		return
 	}
+	d := m.device
+	if own, ok := s.(*stream); ok {
+		d = own.device
+	}
+	d.put(task{mark: m, stream: d.untaped(s), since: m.sets})
 }
 
 // untaped is a stream of the device's that records nothing now.
@@ -77,9 +84,14 @@ func (d *device) untaped(s kernel.Stream) *stream {
 	return own
 }
 
-// enqueue sets the mark or has s wait for it, for the owner.
-func (m *mark) enqueue(s *stream, set uint64) error {
+// enqueue sets the mark or has s wait for it, for the owner of the device of s.
+func (m *mark) enqueue(s *stream, set, since uint64) error {
 	if set == 0 {
+		if s.device != m.device {
+			if err := m.cross(since); err != nil {
+				return err
+			}
+		}
 		return result(C.cuStreamWaitEvent(handle(s), m.event.c, 0))
 	}
 	if m.event.c == nil {
@@ -88,6 +100,23 @@ func (m *mark) enqueue(s *stream, set uint64) error {
 		}
 	}
 	return result(C.cuEventRecord(m.event.c, handle(s)))
+}
+
+// cross waits until the owner of the mark's device has set it so often: to the driver, an event that was not recorded yet is one that nobody need wait for. Owners never wait in a circle: what one waits for was given out before
+// the waiting was, by one goroutine.
+func (m *mark) cross(since uint64) error {
+	for m.crossed < since {
+		select {
+		case t := <-m.told:
+			if t.err != nil {
+				return t.err
+			}
+			m.crossed = t.n
+		case <-m.device.ended:
+			return errClosed
+		}
+	}
+	return nil
 }
 
 // tell says that it was set for the n-th time, for the owner.

@@ -58,15 +58,20 @@ func (s *stream) Pin(t kernel.Type, n int) (*kernel.Pinned, error) {
 	return p, nil
 }
 
-// copying is a copy between memory and pinned memory, of so many bytes.
+// copying is a copy between memory and pinned memory or another device's, of so many bytes.
 type copying struct {
 	host   unsafe.Pointer
 	memory cu.DevicePtr
 	bytes  int64
-	up     bool // to the device
+	up     bool         // to the device
+	source *device      // it is from there; nil: it is between memory and host
+	from   cu.DevicePtr // there
 }
 
 func (c copying) String() string {
+	if c.source != nil {
+		return fmt.Sprintf("a copy of %d bytes from %v", c.bytes, c.source)
+	}
 	if c.up {
 		return fmt.Sprintf("a copy of %d bytes to the device", c.bytes)
 	}
@@ -87,11 +92,14 @@ func (s *stream) pinnedCopy(m *memory, p *kernel.Pinned, up bool) task {
 	default:
 		panic(fmt.Sprintf("kernel: %T is no pinned memory of this set", v))
 	}
-	return task{copy: copying{at, m.at, int64(m.n * size), up}, stream: s}
+	return task{copy: copying{host: at, memory: m.at, bytes: int64(m.n * size), up: up}, stream: s}
 }
 
 // enqueue makes it the stream's, for the owner.
 func (c *copying) enqueue(s *stream) error {
+	if c.source != nil {
+		return c.fetch(s)
+	}
 	if c.up {
 		return cu.MemcpyHtoDAsync(c.memory, c.host, c.bytes, s.queue)
 	}

@@ -16,7 +16,8 @@ type task struct {
 	args   [mostArgs]cu.DevicePtr // on these
 	copy   copying                // a copy from or to pinned memory
 	replay *recording             //
-	mark   *mark                  // to be waited for,
+	mark   *mark                  // to be waited for
+	since  uint64                 // as it was set for so many times,
 	set    uint64                 // or set for so many times now
 
 	call  func() error
@@ -51,7 +52,7 @@ func (t *task) enqueue() error {
 	case t.replay != nil:
 		return t.replay.enqueue()
 	case t.mark != nil:
-		return t.mark.enqueue(t.stream, t.set)
+		return t.mark.enqueue(t.stream, t.set, t.since)
 	}
 	return t.copy.enqueue(t.stream)
 }

@@ -8,6 +8,7 @@ type Apart struct {
 	kernel.Set
 	Eager   []bool // by stream, in the order of NewStream, and again from the first
 	Deaf    bool   // to marks: nothing waits for them but the host
+	Lone    bool   // it reaches no other
 	streams int
 }
 
@@ -100,6 +101,22 @@ func (q *queue) Write(dst kernel.Memory, src any) {
 func (q *queue) Read(dst any, src kernel.Memory) {
 	v := q.host(src, dst)
 	q.put(job{do: func() { q.does.Read(v, src) }})
+}
+
+// Reaches implements kernel.Neighbour.
+func (q *queue) Reaches(from kernel.Stream) (bool, error) {
+	_, is := from.(*queue)
+	return is && !q.set.Lone, nil
+}
+
+// Fetch implements kernel.Neighbour.
+func (q *queue) Fetch(dst kernel.Memory, from kernel.Stream, src kernel.Memory) {
+	if q.tape != nil || dst.Len() != src.Len() {
+		panic("kernel: a fetch is recorded, or is of another length")
+	}
+	other := from.(*queue).does
+	q.does.Host(dst) // its own
+	q.put(job{do: func() { q.does.Write(dst, other.Host(src)) }})
 }
 
 func (q *queue) Host(kernel.Memory) []float32 { return nil }

@@ -36,6 +36,7 @@ struct CUctx_st {
 	CUdevice device;
 	unsigned flags;
 	CUresult error = CUDA_SUCCESS;     // once a kernel has failed, every later call of the context gives its error, as on a GPU
+	std::set<CUctx_st *> peers;        // whose memory it may use
 	std::deque<Operation> operations;  // enqueued and not run: SOFTCUDA_CHECK=late. One queue in the order of the calls is one of the orders that streams allow.
 };
 

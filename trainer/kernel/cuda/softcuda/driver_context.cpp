@@ -20,7 +20,7 @@ std::vector<Primary> &primaries() {
 }
 
 CUcontext make(CUdevice device, unsigned flags) {
-	auto *context = new CUctx_st{device, flags, CUDA_SUCCESS, {}};
+	auto *context = new CUctx_st{device, flags, CUDA_SUCCESS, {}, {}};
 	living.insert(context);
 	return context;
 }
@@ -70,6 +70,20 @@ CUresult cuCtxCreate(CUcontext *context, unsigned flags, CUdevice device) {
 	*context = make(device, flags);
 	context_stack().push_back(*context);
 	return CUDA_SUCCESS;
+}
+
+CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
+	ENTER_CONTEXT();
+	if (flags) return CUDA_ERROR_INVALID_VALUE;
+	if (!alive(peer)) return CUDA_ERROR_INVALID_CONTEXT;
+	if (peer->device == context->device) return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
+	return context->peers.insert(peer).second ? CUDA_SUCCESS : CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED;
+}
+
+CUresult cuCtxDisablePeerAccess(CUcontext peer) {
+	ENTER_CONTEXT();
+	if (!alive(peer)) return CUDA_ERROR_INVALID_CONTEXT;
+	return context->peers.erase(peer) ? CUDA_SUCCESS : CUDA_ERROR_PEER_ACCESS_NOT_ENABLED;
 }
 
 CUresult cuCtxDestroy(CUcontext context) {

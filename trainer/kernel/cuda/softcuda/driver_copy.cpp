@@ -76,15 +76,29 @@ COPY(cuMemcpyHtoD, cuMemcpyHtoDAsync, CUdeviceptr, device, const void *, host)
 COPY(cuMemcpyDtoH, cuMemcpyDtoHAsync, void *, host, CUdeviceptr, device)
 COPY(cuMemcpyDtoD, cuMemcpyDtoDAsync, CUdeviceptr, device, CUdeviceptr, device)
 
+// Each side must be memory of the context that is named with it.
+static CUresult peers(const char *call, CUdeviceptr to, CUcontext to_context, CUdeviceptr from, CUcontext from_context, size_t bytes) {
+	if (!alive(to_context) || !alive(from_context)) return CUDA_ERROR_INVALID_CONTEXT;
+	const auto belongs = [=](CUdeviceptr address, CUcontext context, const char *what) {
+		const Allocation *a = holding(address, bytes);
+		if (!a || a->owner == context) return true;  // what is no memory at all is told by the copy
+		say(std::string(call) + ": its " + what + " is not of the context that it is said to be of");
+		return false;
+	};
+	return belongs(to, to_context, "destination") && belongs(from, from_context, "source") ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
 CUresult cuMemcpyPeer(CUdeviceptr to, CUcontext to_context, CUdeviceptr from, CUcontext from_context, size_t bytes) {
 	ENTER_CONTEXT();
-	if (!alive(to_context) || !alive(from_context)) return CUDA_ERROR_INVALID_CONTEXT;
+	const CUresult fit = peers(__func__, to, to_context, from, from_context, bytes);
+	if (fit != CUDA_SUCCESS) return fit;
 	return copy(__func__, to, device, from, device, bytes, context, nullptr, true);
 }
 
 CUresult cuMemcpyPeerAsync(CUdeviceptr to, CUcontext to_context, CUdeviceptr from, CUcontext from_context, size_t bytes, CUstream stream) {
 	ENTER_CONTEXT();
-	if (!alive(to_context) || !alive(from_context)) return CUDA_ERROR_INVALID_CONTEXT;
+	const CUresult fit = peers(__func__, to, to_context, from, from_context, bytes);
+	if (fit != CUDA_SUCCESS) return fit;
 	return copy(__func__, to, device, from, device, bytes, context, stream, false);
 }
 

@@ -96,6 +96,8 @@ CUresult cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned flags) 
 CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
 	ENTER_CONTEXT();
 	if (!alive(stream) || !lives(event)) return CUDA_ERROR_INVALID_HANDLE;
+	// Contexts have a queue each: what an event of another stands for is done first.
+	if (event->context != context && !event->capture) finish(event->context);
 	return wait_in_capture(stream, event, flags);
 }
 

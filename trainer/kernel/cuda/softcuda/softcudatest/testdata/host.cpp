@@ -15,6 +15,9 @@
 //   capture [global|local|relaxed]             status           end [params|clone]  of the stream
 //   replay                 nodes               forget           of what end gave; params and clone: the other ways to it
 //   relax                                      cuThreadExchangeStreamCaptureMode
+//   other DEVICE                               changes over to a context there, made if there is none, and back
+//   can DEVICE DEVICE      cuDeviceCanAccessPeer   reach [FLAGS]   lets the context use the other's memory
+//   fetch NAME NAME N [wrong]                  from the second, of the other context; wrong: said to be of this one
 //   elsewhere CALL...                          in another thread
 #include <cuda.h>
 
@@ -36,6 +39,7 @@ std::map<std::string, CUstream> streams;
 std::map<std::string, CUevent> events;
 std::list<std::vector<float>> kept;  // a copy of a graph reads its source, and writes its destination, when it is replayed
 CUcontext context;
+CUcontext second;  // of `other`
 CUmodule module;
 CUstream stream;
 CUgraph graph;
@@ -175,6 +179,18 @@ CUresult nodes(std::istream &) {
 	return result;
 }
 
+CUresult other(std::istream &words) {
+	const auto device = next<int>(words);
+	std::swap(context, second);
+	return context ? cuCtxSetCurrent(context) : cuCtxCreate(&context, 0, device);
+}
+
+CUresult fetch(std::istream &words) {
+	const CUdeviceptr to = place(words), from = place(words);
+	const auto n = next<size_t>(words);
+	return cuMemcpyPeerAsync(to, context, from, next<std::string>(words) == "wrong" ? context : second, n * sizeof(float), stream);
+}
+
 CUresult end(std::istream &words) {
 	const auto how = next<std::string>(words);
 	CUresult result = cuStreamEndCapture(stream, &graph);
@@ -207,6 +223,9 @@ const std::map<std::string, std::function<CUresult(std::istream &)>> calls{
     {"after", [](std::istream &words) { const CUevent e = events[next<std::string>(words)]; return cuStreamWaitEvent(stream, e, next<std::string>(words) == "in" ? CU_EVENT_WAIT_EXTERNAL : CU_EVENT_WAIT_DEFAULT); }},
     {"asked", [](std::istream &words) { return cuEventQuery(events[next<std::string>(words)]); }},
     {"awaited", [](std::istream &words) { return cuEventSynchronize(events[next<std::string>(words)]); }},
+    {"other", other}, {"fetch", fetch},
+    {"can", [](std::istream &words) { int can = 0; const int device = next<int>(words); const CUresult r = cuDeviceCanAccessPeer(&can, device, next<int>(words)); more = " " + std::to_string(can); return r; }},
+    {"reach", [](std::istream &words) { return cuCtxEnablePeerAccess(second, next<unsigned>(words)); }},
     {"elapsed", elapsed}, {"capture", capture}, {"nodes", nodes},
     {"status", [](std::istream &) { CUstreamCaptureStatus s{}; const CUresult r = cuStreamIsCapturing(stream, &s); more = " " + std::to_string(s); return r; }},
     {"end", end},
