@@ -155,8 +155,8 @@ func planHalfConvForward(k *prepared) {
 	}
 
 	c := cutForward(k.Op)
-	if !c.divides(k.N) {
-		k.err = fmt.Errorf("%v: images too large: %w", k.Op, kernel.ErrUnsupported)
+	if !divides(k.N*c.each(), c.each()) || !divides(k.Groups*c.shares, c.shares) {
+		k.err = fmt.Errorf("%v: too many images, or too large ones: use a smaller batch: %w", k.Op, kernel.ErrUnsupported)
 		return
 	}
 	if before == 2 && !c.covers(k.Op) {

@@ -36,6 +36,24 @@ func TestForwardConvolutionsFillTheGPU(t *testing.T) {
 	}
 }
 
+// Divisor's quotients are exact as far as divides says.
+func TestMagicDivides(t *testing.T) {
+	quotient := func(a, by int) int { return int((uint64(a)*uint64(magic(by)) + uint64(magic(by))) >> 32) }
+	r := rand.New(rand.NewPCG(2, 1))
+	for range 200000 {
+		by := 1 + r.IntN(1<<(1+r.IntN(20)))
+		most := 1 << 32 / by
+		for _, a := range []int{0, by - 1, by, r.IntN(most), (1+r.IntN(most))/by*by - 1, most - 1, (most-1)/by*by - 1} {
+			if a >= 0 && divides(a+1, by) && quotient(a, by) != a/by {
+				t.Fatalf("%d/%d is %d", a, by, quotient(a, by))
+			}
+		}
+	}
+	if divides(1<<31, 3) {
+		t.Error("2^31 numbers are divided by 3")
+	}
+}
+
 // However a plane is cut, its parts are of at most 256 pixels and cover it; whatever the convolution, a block has the shared memory and the warps for its share.
 func TestCutsFit(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))

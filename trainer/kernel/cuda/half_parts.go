@@ -36,9 +36,6 @@ func partsOf(h, w int) parts {
 	return p
 }
 
-// divides says whether Divisor does for the parts of so many images.
-func (p parts) divides(images int) bool { return float64(images*p.each()+1)*float64(p.each()) <= 1<<32 }
-
 // each is the parts of an image.
 func (p parts) each() int { return p.high * p.wide }
 
@@ -55,5 +52,8 @@ func (k *prepared) groupSums(n, blocks, slices int) (parts, cells place, counter
 // sumsScratch is the bytes of shared memory that group_sums takes for so many blocks of channels.
 func sumsScratch(blocks int) int { return 4 * (2*8*sumsOf*blocks + 4) }
 
-// magic is that of src/half.h's Divisor.
+// divides says whether src/half.h's Divisor divides numbers below most.
+func divides(most, by int) bool { return float64(most)*float64(by) <= 1<<32 }
+
+// magic is that of the Divisor.
 func magic(by int) int { return math.MaxUint32 / by }

@@ -55,6 +55,7 @@ struct Squares {
 	int whole, split, share, repeat, rows, columns, inputs, gradients, norm, sums;
 };
 
+// conv_squares is a block's `share` gradients of one x, or one unit of one.
 DEVICE void conv_squares(const Conv& c, const Input& in, const Gradient& g, const Squares& to, float epsilon) {
 	SHARED_DYNAMIC(uint4, shared);
 	const int chunks = ceil_div(c.R * c.R, UNIT_TAPS), Cb = channel_blocks(c.C), Kb = channel_blocks(c.K), units = chunks * Cb * Kb, turns = ceil_div(to.repeat, to.share), blocks = to.whole ? 1 : units;

@@ -93,6 +93,7 @@ DEVICE void part_out(const DataResult& out, const Conv& c, const DataPart& p, co
 	}
 }
 
+// data_grad is block `number` of a data gradient: `share` parts of a group, one after the other, and a slice of its input channels, whose weights stay where they are if all of them are there.
 DEVICE void data_grad(int number, const Conv& c, const Gradient& g, const bf16* w, const DataCut& cut, const DataResult& out, float epsilon) {
 	SHARED_DYNAMIC(uint4, shared);
 	const int each = ceil_div(c.H, cut.rows) * ceil_div(c.W, cut.columns), n = c.N * each, Cb = channel_blocks(c.C), Kb = channel_blocks(c.K), slices = ceil_div(Cb, cut.slice), shares = ceil_div(n, cut.share);

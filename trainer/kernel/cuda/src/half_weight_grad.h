@@ -151,6 +151,7 @@ struct WeightGrad {
 // Vectors of shared memory in front of the tiles: one of zeros, then coefficients of a block of channels of dy and of x.
 enum { WEIGHT_GRAD_HEAD = 32 };
 
+// weight_grad is block `block` of a weight gradient: one unit of one part. Blocks of a part lie side by side, since they read the same images.
 DEVICE void weight_grad(int block, const Conv& c, const Input& in, const Gradient& g, const WeightGrad& to, float epsilon) {
 	SHARED_DYNAMIC(uint4, shared);
 	int chunks = ceil_div(c.R * c.R, UNIT_TAPS), c_blocks = channel_blocks(c.C), units = chunks * c_blocks * channel_blocks(c.K), parts = ceil_div(c.N, to.images);
