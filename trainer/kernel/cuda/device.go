@@ -6,6 +6,7 @@ package cuda
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -103,6 +104,9 @@ func (d *device) upTo() string {
 
 // fail keeps the first error.
 func (d *device) fail(err error, what string) {
+	if other, is := errors.AsType[*elsewhere](err); is && d.err == nil {
+		d.err = other.error
+	}
 	if err != nil && d.err == nil {
 		d.err = fmt.Errorf("%v: %s: %w%s", d, what, err, remedy(err))
 	}

@@ -109,7 +109,7 @@ func (m *mark) cross(since uint64) error {
 		select {
 		case t := <-m.told:
 			if t.err != nil {
-				return t.err
+				return &elsewhere{t.err}
 			}
 			m.crossed = t.n
 		case <-m.device.ended:
@@ -118,6 +118,9 @@ func (m *mark) cross(since uint64) error {
 	}
 	return nil
 }
+
+// elsewhere is what went wrong on another device, in that device's words.
+type elsewhere struct{ error }
 
 // tell says that it was set for the n-th time, for the owner.
 func (m *mark) tell(n uint64, err error) {
