@@ -21,6 +21,7 @@ type device struct {
 	number  int
 	name    string
 	compute int // capability, 10 major + minor
+	shared  int // bytes of shared memory that a block may ask for
 	queue   chan task
 	closed  chan struct{} // by close
 	ended   chan struct{} // by the owner
@@ -133,6 +134,9 @@ func (d *device) open() (context cu.CUContext, err error) {
 		return context, fmt.Errorf("%v: asking for its compute capability: %w", d, err)
 	}
 	d.compute = 10*major + minor
+	if d.shared, err = mostSharedOf(gpu); err != nil {
+		return context, fmt.Errorf("%v: asking for its shared memory: %w", d, err)
+	}
 	if major < 8 {
 		return context, fmt.Errorf("%v is of compute capability %d.%d; the kernels need 8.0 or later: %w", d, major, minor, kernel.ErrUnsupported)
 	}

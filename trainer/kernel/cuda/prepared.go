@@ -133,10 +133,10 @@ func (k *prepared) finish() error {
 		for i := range k.launches {
 			l := &k.launches[i]
 			if l.function, err = k.device.function(l.name); err == nil {
-				err = l.function.allow(l.shared)
+				err = l.function.allow(l.shared, k.device.shared)
 			}
 			if err != nil {
-				return err
+				return fmt.Errorf("%v: %w", k.Op, err)
 			}
 		}
 		return nil

@@ -20,8 +20,16 @@ var guards = [...]int{kernel.Real: 37, kernel.Byte: 37, kernel.Int: 37, kernel.H
 // workspaceGuard is that of a workspace.
 const workspaceGuard = 48
 
-// canary fills guards and the gaps between the groups' parts; guards of bfloat16 hold it rounded.
+// canary fills guards and the gaps between the groups' parts.
 const canary = -775000.5
+
+// canaryOf fills the guards of a type: one that it holds exactly.
+func canaryOf(t kernel.Type) float64 {
+	if t == kernel.Half {
+		return bfloat16(canary)
+	}
+	return canary
+}
 
 // launcher runs one op on one set, in its blocks, and watches over its memory. What it takes and gives is plain.
 type launcher struct {
@@ -65,7 +73,7 @@ func (l *launcher) guarded(a kernel.Arg, d data, guard int) (guarded, inner kern
 	guarded = l.alloc(a.Type, n+2*guard)
 	switch a.Type {
 	case kernel.Real, kernel.Half:
-		all := filled(n+2*guard, canary)
+		all := filled(n+2*guard, canaryOf(a.Type))
 		copy(all[guard:], d.real)
 		l.stream.Write(guarded, all)
 	case kernel.Byte:
@@ -223,10 +231,7 @@ func (l *launcher) untouched(name string, guarded kernel.Memory, guard int) {
 	all := make([]float64, guarded.Len())
 	l.stream.Read(all, guarded)
 	l.sync()
-	want := float64(canary)
-	if guarded.Type() == kernel.Half {
-		want = bfloat16(want)
-	}
+	want := canaryOf(guarded.Type())
 	for i := range guard {
 		if all[i] != want || all[len(all)-1-i] != want {
 			l.t.Errorf("%s: %v: wrote outside of %s", l.set.Name(), l.op, name)
