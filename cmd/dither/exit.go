@@ -68,7 +68,7 @@ func exitCode(err error) int {
 		return coded.code
 	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, kernel.ErrUnsupported):
 		return exitUsage
 	}
 	if _, short := errors.AsType[*kernel.NoMemory](err); short {
