@@ -104,7 +104,7 @@ class Session:
         began = time.monotonic()
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             try:
-                child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=dict(os.environ, **(env or {})), start_new_session=True)
+                child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=dict(os.environ, **(env or {})), preexec_fn=os.setpgrp)  # its own group, and no session of its own: who ends this one ends it too
             except OSError as e:
                 raise Failed("%s cannot be started: %s" % (argv[0], e.strerror))
             try:

@@ -11,7 +11,7 @@ import (
 // the bits are the same. For n floats on D devices each but the first sends n floats for each maximal subtree in its shards (one, where they are a power of two, aligned), and the first sends n to each of the others.
 //
 // Nothing here waits for the host. What a stream writes that another reads is not written again before that has been read: a fetch of an iteration is before the root, the root before every device's own fetch of it, and that before
-// whatever its stream is given in the next iteration.
+// whatever its stream is given in the next iteration, and before the first device makes the next root.
 
 // links are the streams beside the members' steps, and what they do for each sum.
 type links struct {
@@ -88,6 +88,9 @@ func (l *links) reach() (bool, error) {
 func (t *Team) meet(j *joint) {
 	l := t.links
 	s := l.meets[j.id]
+	for _, fetched := range s.done[1:] {
+		fetched.Before(l.streams[0])
+	}
 	for i, m := range t.members {
 		s.ready[i].Set(m.machine.stream)
 		s.ready[i].Before(l.streams[i])

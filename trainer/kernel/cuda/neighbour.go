@@ -24,6 +24,9 @@ func (s *stream) Reaches(from kernel.Stream) (reached bool, err error) {
 	if d == o {
 		return true, nil
 	}
+	if d.number == o.number { // two contexts of one GPU are no peers
+		return false, nil
+	}
 	err = d.call(func() error {
 		if d.err != nil {
 			return d.err
