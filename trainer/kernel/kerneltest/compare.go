@@ -41,7 +41,7 @@ func (s *subject) notANumber(oracle kernel.Set, r *rand.Rand, allowed []float64)
 		in := append([]data(nil), s.in...)
 		in[i].real = append([]float64(nil), in[i].real...)
 		in[i].real[r.IntN(a.Parts)*a.Stride+r.IntN(a.Part)] = math.NaN()
-		got, want := newLauncher(s.t, s.set, s.op).once(in, nil), newLauncher(s.t, oracle, s.op).once(in, nil)
+		got, want := newLauncher(s.t, s.set, s.op).once(in, nil), s.wanted(oracle, in)
 		if s.op.R > 1 {
 			s.spread(got, want, a.Name == "w")
 		}

@@ -91,7 +91,7 @@ func (s *subject) allowed(oracle kernel.Set, want []data) []float64 {
 	limit, own := tolerance(s.op), owned(s.set.Traits(), s.op).Args()
 	for i := range norms {
 		each := limit
-		if own[i].Type == kernel.Half && (limit > 0 || s.op.Kind == kernel.Gather || s.op.Kind == kernel.Unflatten) {
+		if own[i].Type == kernel.Half && limit > 0 {
 			each += halfRounding
 		}
 		norms[i] *= each
