@@ -33,7 +33,10 @@ func (t *Training) measure(runs int) (c *costs, err error) {
 		return nil, err
 	}
 	t.setRate(0)
-	launches := slices.Concat(t.launches, t.commits)
+	launches, err := t.iteration()
+	if err != nil {
+		return nil, err
+	}
 	if c.wall, err = m.wall(launches, runs); err != nil {
 		return nil, err
 	}
@@ -47,14 +50,22 @@ func (t *Training) measure(runs int) (c *costs, err error) {
 		return nil, err
 	}
 	for i := range launches {
-		l := &launches[i]
-		d, err := single(timer, runs, func() { l.kernel.Launch(m.stream, l.args) })
+		d, err := single(timer, runs, func() { m.launch(launches[i : i+1]) })
 		if err != nil {
 			return nil, err
 		}
 		c.times = append(c.times, d)
 	}
 	return c, c.divide(m, timer, launches, runs)
+}
+
+// iteration is the launches of a step and its commit, of a trainer that owns every shard.
+func (t *Training) iteration() ([]launch, error) {
+	launches := slices.Concat(t.launches, t.commits)
+	if slices.ContainsFunc(launches, func(l launch) bool { return l.kind != Compute }) {
+		return nil, errNoCollective
+	}
+	return launches, nil
 }
 
 var errNoTimer = errors.New("the kernel set has no device that keeps time")
@@ -66,15 +77,11 @@ func (t *Training) DeviceTime(runs int) (time.Duration, error) {
 	if !device {
 		return 0, errNoTimer
 	}
-	launches := slices.Concat(t.launches, t.commits)
-	if slices.ContainsFunc(launches, func(l launch) bool { return l.kind != Compute }) {
-		return 0, errNoCollective
+	launches, err := t.iteration()
+	if err != nil {
+		return 0, err
 	}
-	times, err := timer.Time(runs, func() {
-		for i := range launches {
-			launches[i].kernel.Launch(t.machine.stream, launches[i].args)
-		}
-	})
+	times, err := timer.Time(runs, func() { t.machine.launch(launches) })
 	if err != nil {
 		return 0, err
 	}
@@ -138,9 +145,6 @@ func single(timer kernel.Timer, runs int, work func()) (time.Duration, error) {
 // wall runs all launches so many times, after those in which a recording comes to what it will be, and gives the median by the host's clock.
 func (m *machine) wall(launches []launch, runs int) (time.Duration, error) {
 	const before = 2
-	if slices.ContainsFunc(launches, func(l launch) bool { return l.kind != Compute }) {
-		return 0, errNoCollective
-	}
 	work := m.record("an iteration", launches)
 	var times []time.Duration
 	for run := range before + runs {

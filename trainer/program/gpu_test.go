@@ -236,7 +236,7 @@ func TestGPUSteadyIterations(t *testing.T) {
 	}
 }
 
-// BenchmarkGPUHost gives the microseconds of an iteration in which the host works, until it waits for the losses and after that: what a device that is slow enough hides. With softcuda, SOFTCUDA_CHECK=late
+// BenchmarkGPUHost gives the microseconds of an iteration in which the host works until it waits for the losses: what a device that is slow enough hides. With softcuda, SOFTCUDA_CHECK=late
 // keeps what the device does out of it.
 func BenchmarkGPUHost(b *testing.B) {
 	for _, net := range []string{"resnet8", "resnet56"} {

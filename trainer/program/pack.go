@@ -1,8 +1,6 @@
 package program
 
-import (
-	"github.com/dither-ml/dither/trainer/kernel"
-)
+import "github.com/dither-ml/dither/trainer/kernel"
 
 // pack emits, for a set of half precision, the weights of all convolutions as it takes them: rounded and in its order, of the parameters as they are when the step begins.
 func (l *lowering) pack() {
@@ -10,7 +8,7 @@ func (l *lowering) pack() {
 		return
 	}
 	var index []int32
-	var pieces []func(all *Value)
+	all := &Value{Name: "packed weights", kind: kernel.Half}
 	for _, p := range l.state.list {
 		if len(p.Shape) != 4 {
 			continue
@@ -24,7 +22,7 @@ func (l *lowering) pack() {
 			}
 			index = append(index, i)
 		}
-		pieces = append(pieces, func(all *Value) { l.packed[p.Name] = all.piece("packed "+p.Name, from, len(packing)) })
+		l.packed[p.Name] = all.piece("packed "+p.Name, from, len(packing))
 		for len(index)%align != 0 {
 			index = append(index, -1)
 		}
@@ -32,9 +30,6 @@ func (l *lowering) pack() {
 	if len(index) == 0 {
 		return
 	}
-	all := &Value{Name: "packed weights", Len: len(index), kind: kernel.Half}
-	for _, piece := range pieces {
-		piece(all)
-	}
+	all.Len = len(index)
 	l.emit(kernel.Op{Kind: kernel.Gather, Groups: 1, N: 1, C: l.state.parameters, H: 1, W: 1, K: len(index), Half: true}, 1, l.state.theta, l.state.machine.table("packing", index), all)
 }

@@ -76,12 +76,9 @@ func (r Roofline) seconds(flops, bytes float64) float64 {
 func (m *machine) time(launches []launch, runs int) ([]time.Duration, error) {
 	all := make([][]time.Duration, len(launches))
 	for run := range runs + 1 {
-		for i, l := range launches {
-			if l.kind != Compute {
-				return nil, errNoCollective
-			}
+		for i := range launches {
 			began := time.Now()
-			l.kernel.Launch(m.stream, l.args)
+			m.launch(launches[i : i+1])
 			if err := m.stream.Sync(); err != nil {
 				return nil, err
 			}

@@ -83,11 +83,14 @@ func (m *machine) attach(r *Reduction, groups int) (err error) {
 
 // record makes of launches, all of which compute, one piece of work.
 func (m *machine) record(what string, launches []launch) kernel.Recording {
-	return m.stream.Record(what, func() {
-		for i := range launches {
-			launches[i].kernel.Launch(m.stream, launches[i].args)
-		}
-	})
+	return m.stream.Record(what, func() { m.launch(launches) })
+}
+
+// launch enqueues launches, all of which compute.
+func (m *machine) launch(launches []launch) {
+	for i := range launches {
+		launches[i].kernel.Launch(m.stream, launches[i].args)
+	}
 }
 
 // cut makes acts of launches; told are the numbers that leave behind the one that tells.
