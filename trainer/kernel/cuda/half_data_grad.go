@@ -127,7 +127,7 @@ func (k *prepared) resultParams(c dataCut, at, skipped int) (params []any, next 
 	return []any{g, int(k.After), r, z, xn, mean, variance, gamma, beta, dgamma, dbeta, q, parts, cells, counters, stride, sumsStride, k.Repeats()}, next
 }
 
-// cutParams are those of the cut, dataBlocks its blocks of threads.
+// params are the numbers that src/half_conv_grad.cu takes of the cut.
 func (c dataCut) params() []any {
 	return []any{c.rows, c.columns, c.chunk, c.taps, c.slice, c.share, c.mt, c.nt, c.weightsAt, c.tileAt, c.normAt, c.behindAt, c.runAt}
 }

@@ -14,7 +14,6 @@ const (
 	tileShared  = 64 << 10
 	blockShared = 112 << 10
 	smShared    = 227 << 10 // of a multiprocessor
-	mostShared  = 163 << 10 // of a block, on compute capability 8.0 too
 )
 
 // forwardCut is how a forward convolution is cut: see src/half_forward.h.

@@ -10,6 +10,9 @@ import (
 	"github.com/dither-ml/dither/trainer/kernel"
 )
 
+// mostShared is the bytes of shared memory that a block can have on compute capability 8.0.
+const mostShared = 163 << 10
+
 func conv(groups, n, c, h, w, k, r, stride int) kernel.Op {
 	return kernel.Op{Kind: kernel.ConvForward, Groups: groups, N: n, C: c, H: h, W: w, K: k, R: r, Stride: stride, Block: lanes, Half: true}
 }

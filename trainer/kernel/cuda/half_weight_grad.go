@@ -2,11 +2,7 @@
 
 package cuda
 
-import (
-	"fmt"
-
-	"github.com/dither-ml/dither/trainer/kernel"
-)
+import "github.com/dither-ml/dither/trainer/kernel"
 
 // What src/half_weight_grad.h is written for, and src/half_fan.h.
 const (
@@ -119,11 +115,8 @@ func planHalfConvWeightGrad(k *prepared) {
 	k.addHalf("half_conv_weight_grad", blocks, p.shared, input, gradient, to, k.convParams(), []any{float32(k.Epsilon)})
 }
 
-// addHalf adds a launch of so many blocks of halfThreads threads, unless they cannot have as much shared memory.
+// addHalf adds a launch of so many blocks of halfThreads threads.
 func (k *prepared) addHalf(name string, blocks, shared int, params ...[]any) {
-	if shared > mostShared && k.err == nil {
-		k.err = fmt.Errorf("%v: a block of %s needs %d bytes of shared memory, more than %d: use a smaller window: %w", k.Op, name, shared, mostShared, kernel.ErrUnsupported)
-	}
 	var all []any
 	for _, p := range params {
 		all = append(all, p...)
