@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -72,6 +73,27 @@ func TestAFaultInAGraph(t *testing.T) {
 	} else {
 		t.Log(last)
 	}
+}
+
+// Who reads pinned memory of a set that is closed is found out.
+func TestPinnedMemoryEndsWithItsSet(t *testing.T) {
+	s := open(t)
+	if name := s.(*set).device.name; name != "softcuda" {
+		t.Skip("this is a GPU, whose driver need not take it away: " + name)
+	}
+	p, err := s.NewStream().Pin(kernel.Real, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := p.Host.([]float32)
+	s.Close()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if recover() == nil {
+			t.Error("it can be read")
+		}
+	}()
+	t.Log(host[0])
 }
 
 // Pinned memory is copied as it is when the device comes to it, and is given back.

@@ -131,6 +131,8 @@ void leave_capture(CUstream stream);
 void forget_events(CUcontext context);
 void keep_graph(CUgraph graph);
 void forget_streams(CUcontext context);
+// What is pinned in a context goes with it.
+void forget_hosts(CUcontext context);
 void forget_modules(CUcontext context);
 // Whether [address, address + bytes) can be copied: host memory is taken as it is, device memory must be one live allocation's.
 bool copyable(CUdeviceptr address, size_t bytes, const char *call, const char *what);

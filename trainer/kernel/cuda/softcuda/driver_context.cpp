@@ -30,6 +30,7 @@ void end(CUcontext context) {
 	forget_streams(context);
 	forget_modules(context);
 	release_owned(context);
+	forget_hosts(context);
 	// It is not deleted: what still points to it must be told from a new one.
 	living.erase(context);
 }

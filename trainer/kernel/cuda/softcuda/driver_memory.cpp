@@ -3,6 +3,8 @@
 #include <cstring>
 #include <map>
 
+#include <sys/mman.h>
+
 #include "driver.h"
 #include "memory.h"
 
@@ -13,9 +15,25 @@ namespace {
 struct Host {
 	size_t bytes;
 	bool registered;
+	CUcontext owner;
 };
 std::map<void *, Host> hosts;
+
+constexpr size_t page = 4096;
+size_t whole_pages(size_t bytes) { return (bytes + page - 1) / page * page; }
 }  // namespace
+
+void softcuda::forget_hosts(CUcontext context) {
+	for (auto at = hosts.begin(); at != hosts.end();) {
+		const auto &[pointer, host] = *at;
+		if (host.owner != context) {
+			++at;
+			continue;
+		}
+		if (!host.registered) mprotect(pointer, whole_pages(host.bytes), PROT_NONE);  // never given out again: who still reads it faults
+		at = hosts.erase(at);
+	}
+}
 
 // Memory may be made and given back in the middle of a relaxed capture alone, and is then no part of its graph.
 #define ENTER_MEMORY()                             \
@@ -74,9 +92,9 @@ CUresult cuMemGetAddressRange(CUdeviceptr *base, size_t *bytes, CUdeviceptr poin
 CUresult cuMemHostAlloc(void **pointer, size_t bytes, unsigned) {
 	ENTER_MEMORY();
 	if (!pointer || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
-	if (posix_memalign(pointer, 4096, bytes) != 0) return CUDA_ERROR_OUT_OF_MEMORY;
+	if (posix_memalign(pointer, page, whole_pages(bytes)) != 0) return CUDA_ERROR_OUT_OF_MEMORY;
 	std::memset(*pointer, poison, bytes);
-	hosts[*pointer] = {bytes, false};
+	hosts[*pointer] = {bytes, false, context};
 	return CUDA_SUCCESS;
 }
 
@@ -95,7 +113,7 @@ CUresult cuMemFreeHost(void *pointer) {
 CUresult cuMemHostRegister(void *pointer, size_t bytes, unsigned) {
 	ENTER_MEMORY();
 	if (!pointer || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
-	if (!hosts.emplace(pointer, Host{bytes, true}).second) return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
+	if (!hosts.emplace(pointer, Host{bytes, true, context}).second) return CUDA_ERROR_HOST_MEMORY_ALREADY_REGISTERED;
 	return CUDA_SUCCESS;
 }
 
