@@ -26,17 +26,23 @@ type launched struct {
 	mark string // NAME=VALUE in its environment and its children's
 	done chan struct{}
 
-	mu     sync.Mutex
-	grew   *sync.Cond
-	stderr []byte
-	over   bool
+	mu             sync.Mutex
+	grew           *sync.Cond
+	stdout, stderr []byte
+	over           bool
 }
 
-func (l *launched) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.stderr = append(l.stderr, p...)
-	l.grew.Broadcast()
+// growing is what a launched program has written to one of its outputs.
+type growing struct {
+	l    *launched
+	text *[]byte
+}
+
+func (g growing) Write(p []byte) (int, error) {
+	g.l.mu.Lock()
+	defer g.l.mu.Unlock()
+	*g.text = append(*g.text, p...)
+	g.l.grew.Broadcast()
 	return len(p), nil
 }
 
@@ -61,7 +67,7 @@ func cmdLaunch(ts *testscript.TestScript, neg bool, args []string) {
 	l := &launched{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
 	l.mark = fmt.Sprintf("DITHER_TEST=%s/%s/%d", ts.Name(), args[0], os.Getpid())
 	l.grew = sync.NewCond(&l.mu)
-	l.cmd.Dir, l.cmd.Stderr = ts.MkAbs("."), l
+	l.cmd.Dir, l.cmd.Stdout, l.cmd.Stderr = ts.MkAbs("."), growing{l, &l.stdout}, growing{l, &l.stderr}
 	l.cmd.Env = append(os.Environ(), l.mark)
 	ts.Check(l.cmd.Start())
 	go func() {
@@ -104,7 +110,22 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: await NAME REGEXP")
 	}
-	l, re := launchedAs(ts, args[0]), regexp.MustCompile("(?m)"+args[1])
+	l := launchedAs(ts, args[0])
+	l.await(ts, &l.stderr, args[1])
+}
+
+// cmdServes waits until a program has said that it serves, with the first line of its standard output: serves NAME
+func cmdServes(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: serves NAME")
+	}
+	l := launchedAs(ts, args[0])
+	l.await(ts, &l.stdout, `^\{"address":`)
+}
+
+// await waits until an output has a match.
+func (l *launched) await(ts *testscript.TestScript, output *[]byte, match string) {
+	re := regexp.MustCompile("(?m)" + match)
 	late := false
 	alarm := time.AfterFunc(patience, func() {
 		l.mu.Lock()
@@ -115,9 +136,9 @@ func cmdAwait(ts *testscript.TestScript, neg bool, args []string) {
 	defer alarm.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for !re.Match(l.stderr) {
+	for !re.Match(*output) {
 		if l.over || late {
-			ts.Fatalf("no %q on standard error:\n%s", args[1], l.stderr)
+			ts.Fatalf("no %q:\n%s\nstandard error:\n%s", match, l.stdout, l.stderr)
 		}
 		l.grew.Wait()
 	}

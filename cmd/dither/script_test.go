@@ -174,6 +174,7 @@ func TestScripts(t *testing.T) {
 			"field":    cmdField,
 			"launch":   cmdLaunch,
 			"await":    cmdAwait,
+			"serves":   cmdServes,
 			"send":     cmdSend,
 			"ends":     cmdEnds,
 
