@@ -2,12 +2,7 @@
 
 package cuda
 
-import (
-	"errors"
-	"slices"
-
-	"gorgonia.org/cu"
-)
+import "gorgonia.org/cu"
 
 // task is something to enqueue on a stream, or any other call. It is passed by value, so that a step does not allocate.
 type task struct {
@@ -35,15 +30,12 @@ func (d *device) enqueued(t *task) {
 	}
 	if err := t.enqueue(); err != nil {
 		what := t.String()
-		if slices.ContainsFunc(faults, func(f error) bool { return errors.Is(err, f) }) {
+		if knownOf(err).late {
 			what = d.upTo()
 		}
 		d.fail(err, what)
 	}
 }
-
-// faults are what a kernel has done that may have been enqueued long ago: the next call of any kind is told.
-var faults = []error{cu.IllegalAddress, cu.LaunchFailed, cu.LaunchTimeout, cu.EccUncorrectable, cu.HardwareStackError, cu.IllegalInstruction, cu.MisalignedAddress, cu.InvalidAddressSpace, cu.InvalidPc, cu.Assert}
 
 func (t *task) enqueue() error {
 	switch {
