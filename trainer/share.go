@@ -82,6 +82,9 @@ func (s *Share) Close() {
 // Program is what computes the first shards: all of them where there is one kernel set. Its parameters are the run's.
 func (s *Share) Program() *program.Training { return s.program.First() }
 
+// FLOPs of an iteration, on all kernel sets together.
+func (s *Share) FLOPs() float64 { return s.program.FLOPs() }
+
 // PerEpoch implements Work.
 func (s *Share) PerEpoch() uint32 { return uint32(s.order.PerEpoch()) }
 

@@ -35,7 +35,16 @@ func (f *benchFlags) define(s *pflag.FlagSet, steps int, what string) {
 
 // open gives the kernel set, and settles how many threads there are.
 func (f *benchFlags) open(a *app) (kernel.Set, error) {
-	set, err := openKernels(f.kernels, f.precision, f.threads)
+	sets, err := f.openGPUs(a, 1)
+	if err != nil {
+		return nil, err
+	}
+	return sets[0], nil
+}
+
+// openGPUs is open with a kernel set for each of several GPUs.
+func (f *benchFlags) openGPUs(a *app, gpus int) ([]kernel.Set, error) {
+	sets, err := openKernelsFor(gpuUser{gpus: gpus}, f.kernels, f.precision, f.threads)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +52,7 @@ func (f *benchFlags) open(a *app) (kernel.Set, error) {
 		f.threads = runtime.GOMAXPROCS(0)
 	}
 	a.warnThreads(f.threads)
-	return set, nil
+	return sets, nil
 }
 
 // draftOf is what `dither run` would make of these flags.

@@ -17,6 +17,14 @@ func (t *Team) Parameters() []model.Parameter { return t.First().Parameters() }
 // Collectives is how many collectives a step has: their ids are below it.
 func (t *Team) Collectives() uint32 { return t.First().ids }
 
+// FLOPs of a step, of all members together.
+func (t *Team) FLOPs() (n float64) {
+	for _, m := range t.members {
+		n += m.FLOPs()
+	}
+	return n
+}
+
 // each calls do for every member, and gives the first error.
 func (t *Team) each(do func(m *Training) error) (err error) {
 	for _, m := range t.members {
