@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"google.golang.org/grpc/codes"
@@ -34,7 +35,8 @@ type checkpoints struct {
 	dir  string
 	full func(io.Writer) io.Writer // stands in for a disk that fills up, in tests; nil: none
 
-	mu sync.Mutex // over what names there are
+	mu     sync.Mutex                // over what names there are
+	failed atomic.Pointer[diskFault] // the first checkpoint that the disk did not take
 }
 
 // openCheckpoints makes the folder where it is missing, and removes what was left half written.
@@ -113,7 +115,11 @@ func (f diskFault) Unwrap() error { return f.error }
 func (f diskFault) GRPCStatus() *status.Status { return status.Convert(f.error) }
 
 // take writes a checkpoint whose first piece is head and whose others next gives, until io.EOF; fresh: it was not there before.
+// Once the disk did not take one it takes no more: the run ends, and its result is to find the room that another try would fill.
 func (c *checkpoints) take(head *ditherv1.PutCheckpointRequest, next func() (*ditherv1.PutCheckpointRequest, error)) (fresh bool, err error) {
+	if f := c.failed.Load(); f != nil {
+		return false, *f
+	}
 	in, err := c.begin(head)
 	if err != nil {
 		return false, err
@@ -151,6 +157,9 @@ func (c *checkpoints) begin(head *ditherv1.PutCheckpointRequest) (*incoming, err
 
 // write adds a piece.
 func (in *incoming) write(piece []byte) error {
+	if f := in.c.failed.Load(); f != nil {
+		return *f
+	}
 	in.bytes += uint64(len(piece))
 	if in.bytes > in.head.GetTotalBytes() {
 		return ditherv1.Fault(codes.InvalidArgument, fmt.Sprintf("more than the %d bytes that were announced came", in.head.GetTotalBytes()), in.where(), "send it again")
@@ -214,13 +223,15 @@ func (c *checkpoints) prune() {
 	}
 }
 
-// fault is an error of the disk, for the trainer that sent the checkpoint.
+// fault is an error of the disk, for the trainer that sent the checkpoint, and for whoever sends one after it.
 func (c *checkpoints) fault(head *ditherv1.PutCheckpointRequest, err error) error {
 	where := fmt.Sprintf("checkpoint after iteration %d in %s", head.GetIteration(), c.dir)
+	f := diskFault{ditherv1.Fault(codes.Internal, fmt.Sprintf("it cannot be written: %v", err), where, "see to the folder and resume the run; older checkpoints are whole")}
 	if noSpace(err) {
-		return diskFault{ditherv1.Fault(codes.ResourceExhausted, fmt.Sprintf("no space is left for its %d bytes", head.GetTotalBytes()), where, "free some space and resume the run; older checkpoints are whole")}
+		f = diskFault{ditherv1.Fault(codes.ResourceExhausted, fmt.Sprintf("no space is left for its %d bytes", head.GetTotalBytes()), where, "free some space and resume the run; older checkpoints are whole")}
 	}
-	return diskFault{ditherv1.Fault(codes.Internal, fmt.Sprintf("it cannot be written: %v", err), where, "see to the folder and resume the run; older checkpoints are whole")}
+	c.failed.CompareAndSwap(nil, &f)
+	return f
 }
 
 func noSpace(err error) bool {

@@ -186,5 +186,10 @@ func diskIsFull(t *testing.T, w *cluster, data []byte) {
 	if got := read(t, w.term().store.path(3)); got != strings.Repeat("state", 1000) {
 		t.Error("the older checkpoint was changed")
 	}
+	// Another try would take the room that the result needs.
+	store := w.term().store
+	store.full = nil
+	_, err = store.take(&ditherv1.PutCheckpointRequest{Iteration: 5, TotalBytes: 1, Data: []byte("5")}, func() (*ditherv1.PutCheckpointRequest, error) { return nil, io.EOF })
+	refused(t, err, codes.ResourceExhausted, "checkpoint after iteration 4", "no space is left")
 	w.ends("failed", "no space is left", "free some space and resume the run")
 }

@@ -7,23 +7,37 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/proto"
 
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
 // feed is the events of an execution, for those who watch it. Events lie in a file without a name, not in memory; each watcher reads at its
-// own pace from wherever it is. So nobody who watches holds training up, nobody loses an event, and memory does not grow with the run.
+// own pace from wherever it is. So nobody who watches holds training up, nobody loses an event, and memory does not grow with the run. Where the
+// disk takes no more (it is full), the newest of the events that follow are kept in memory: above all the result.
 type feed struct {
 	mu      sync.Mutex
 	file    *os.File
-	size    int64         // bytes of whole events
-	last    int64         // where the last of them begins
-	broken  error         // what kept an event from being written
-	ended   bool          // no event will follow
-	changed chan struct{} // closed and replaced at each change
+	size    int64                     // bytes of whole events
+	last    int64                     // where the last of them begins
+	full    bool                      // the file takes no more
+	rest    []*ditherv1.WatchResponse // the newest that it did not take,
+	gone    int                       // after so many older ones
+	ended   bool                      // no event will follow
+	changed chan struct{}             // closed and replaced at each change
+}
+
+// mostRest is how many events are kept in memory at least, once they are as many; at most twice that.
+const mostRest = 4096
+
+// place is one between two events.
+type place struct {
+	bytes int64 // of the file
+	rest  int   // events that it did not take
 }
 
 func newFeed(dir string) (*feed, error) {
@@ -38,19 +52,25 @@ func newFeed(dir string) (*feed, error) {
 	return &feed{file: f, changed: make(chan struct{})}, nil
 }
 
-// append adds an event. Where it cannot be written, those who watch are told, and later events are not kept.
+// append adds an event.
 func (f *feed) append(e *ditherv1.WatchResponse) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.broken == nil && !f.ended {
-		n, err := protodelim.MarshalTo(io.NewOffsetWriter(f.file, f.size), e)
-		if err != nil {
-			f.broken = err
-		} else {
-			f.last, f.size = f.size, f.size+int64(n)
-		}
+	if f.ended {
+		return
 	}
-	f.wake()
+	defer f.wake()
+	if !f.full {
+		n, err := protodelim.MarshalTo(io.NewOffsetWriter(f.file, f.size), e)
+		if err == nil {
+			f.last, f.size = f.size, f.size+int64(n)
+			return
+		}
+		f.full = true
+	}
+	if f.rest = append(f.rest, proto.CloneOf(e)); len(f.rest) > 2*mostRest {
+		f.rest, f.gone = slices.Delete(f.rest, 0, mostRest), f.gone+mostRest
+	}
 }
 
 // end says that no event will follow.
@@ -66,23 +86,29 @@ func (f *feed) wake() {
 	f.changed = make(chan struct{})
 }
 
-// now is the place after the last event; that of the last event itself if none will follow.
-func (f *feed) now() int64 {
+// now is the place after the last event; that before it if none will follow.
+func (f *feed) now() place {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.ended {
-		return f.last
+	end := place{f.size, f.gone + len(f.rest)}
+	switch {
+	case !f.ended:
+	case len(f.rest) > 0:
+		end.rest--
+	default:
+		end.bytes = f.last
 	}
-	return f.size
+	return end
 }
 
-// follow sends the events from a place on (0: the first) until no event will follow, the context is over, or send fails.
-func (f *feed) follow(ctx context.Context, from int64, send func(*ditherv1.WatchResponse) error) error {
+// follow sends the events from a place on (the zero place: before the first) until no event will follow, the context is over, or send fails.
+func (f *feed) follow(ctx context.Context, from place, send func(*ditherv1.WatchResponse) error) error {
 	for {
 		f.mu.Lock()
-		size, broken, ended, changed := f.size, f.broken, f.ended, f.changed
+		file, end, ended, changed := f.file, place{f.size, f.gone + len(f.rest)}, f.ended, f.changed
+		rest := slices.Clone(f.rest[max(0, from.rest-f.gone):])
 		f.mu.Unlock()
-		for in := bufio.NewReader(io.NewSectionReader(f.file, from, size-from)); ; {
+		for in := bufio.NewReader(io.NewSectionReader(file, from.bytes, end.bytes-from.bytes)); ; {
 			e := &ditherv1.WatchResponse{}
 			if err := protodelim.UnmarshalFrom(in, e); errors.Is(err, io.EOF) {
 				break
@@ -93,10 +119,12 @@ func (f *feed) follow(ctx context.Context, from int64, send func(*ditherv1.Watch
 				return err
 			}
 		}
-		from = size
-		if broken != nil {
-			return fmt.Errorf("keeping the run's events: %w", broken)
+		for _, e := range rest {
+			if err := send(e); err != nil {
+				return err
+			}
 		}
+		from = end
 		if ended {
 			return nil
 		}

@@ -62,7 +62,7 @@ func (s *service) Watch(m *ditherv1.WatchRequest, stream grpc.ServerStreamingSer
 	if err != nil {
 		return err
 	}
-	from := int64(0)
+	var from place
 	if !m.GetFromStart() {
 		from = t.record.feed.now()
 	}

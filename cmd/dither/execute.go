@@ -15,14 +15,18 @@ import (
 	ditherv1 "github.com/dither-ml/dither/proto/dither/v1"
 )
 
-const askAgain = time.Second // between two looks at a run that lacks a role
+const (
+	askAgain = time.Second     // between two looks at a run that lacks a role
+	lastWord = 2 * time.Second // for the coordinator, when the etcd is gone
+)
 
 // execution is one pass through a run: its roles as children of this process, which holds the etcd that outlives any of them.
 type execution struct {
 	*job
 	crew    *crew
-	etcd    []string
-	run     string // its name in etcd
+	store   *membership.Embedded
+	etcd    []string // where it is reached
+	run     string   // its name in etcd
 	members *membership.Client
 }
 
@@ -45,7 +49,7 @@ func (j *job) execute(resumed bool) (_ *ditherv1.RunResult, err error) {
 		return nil, err
 	}
 	defer etcd.Close()
-	e := &execution{job: j, etcd: etcd.Endpoints(), run: runName(ditherv1.Hash(f.file.Spec), f.dir)}
+	e := &execution{job: j, store: etcd, etcd: etcd.Endpoints(), run: runName(ditherv1.Hash(f.file.Spec), f.dir)}
 	if e.members, err = etcd.Connect(context.Background(), e.run); err != nil {
 		return nil, err
 	}
@@ -143,32 +147,52 @@ func (e *execution) follow() (*ditherv1.RunResult, error) {
 		ended <- end{r, err}
 	}()
 	var again <-chan time.Time
+	var lost error // its etcd, for that
 	for {
 		select {
 		case end := <-ended:
 			if end.err != nil {
 				return nil, errors.Join(e.crew.firstFailure(), end.err)
 			}
-			e.crew.end(2 * parting)
+			if lost == nil { // else nobody can take leave
+				e.crew.end(2 * parting)
+			}
 			return end.result, nil
+		case err := <-e.store.Failed():
+			// Of the same full disk, the coordinator may end the run at the same time, and say more.
+			lost, again = etcdEnded(e.folder.path(etcdName), err), time.After(lastWord)
 		case <-e.crew.news:
 			// In training, the coordinator may know better what a lost child means; before, nobody else can tell.
-			if e.hopeless(ctx, true) {
-				return nil, e.failure()
+			if e.crew.rested() == nil && e.hopeless(ctx, true) {
+				return nil, e.failure(e.crew.firstFailure())
 			}
 			again = time.After(parting)
 		case <-again:
-			if e.hopeless(ctx, false) {
-				return nil, e.failure()
+			switch k := e.crew.rested(); {
+			case lost != nil:
+				return nil, e.failure(lost)
+			case k != nil:
+				return e.recorded(k)
+			case e.hopeless(ctx, false):
+				return nil, e.failure(e.crew.firstFailure())
 			}
 			again = time.After(askAgain)
 		}
 	}
 }
 
-// failure is why the run ends without its coordinator's word, and what is kept of it.
-func (e *execution) failure() error {
-	why := e.crew.firstFailure()
+// recorded is how the run ended by what its coordinator wrote, where that has left and its word was not heard.
+func (e *execution) recorded(coordinator *child) (*ditherv1.RunResult, error) {
+	r, err := runlog.ReadResult(e.folder.dir)
+	if err != nil {
+		return nil, e.failure(coordinator.why())
+	}
+	return &ditherv1.RunResult{Phase: r.Phase, Reason: r.Reason, Iteration: r.Iterations, Generations: r.Generations, Diverged: r.Diverged,
+		Temporary: coordinator.code() == exitTemporary, ParametersSha256: r.ParametersSHA256, KernelSets: r.KernelSets, Seconds: r.Seconds}, nil
+}
+
+// failure is the end of a run without its coordinator's word: why, and what is kept of it.
+func (e *execution) failure(why error) error {
 	path, err := lastCheckpoint(e.folder.dir)
 	if err != nil { // nothing is
 		return why

@@ -25,6 +25,7 @@ const parting = 5 * time.Second
 // however it went, the child reads the end of it and leaves. It writes its log into the run's folder.
 type child struct {
 	role string
+	kind string
 	cmd  *exec.Cmd
 	hold io.WriteCloser
 	log  string
@@ -37,12 +38,13 @@ type crew struct {
 	dir     string
 	lock    *os.File          // the lock on dir, which every child holds too; nil: none
 	say     func(line string) // what a person should know
-	news    chan struct{}     // capacity 1: something failed
+	news    chan struct{}     // capacity 1: something failed, or the coordinator is done
 	tending sync.WaitGroup
 
 	mu       sync.Mutex
 	children []*child
 	failed   []failure // in their order
+	done     *child    // the coordinator, once it is
 	ending   bool      // nothing is started any more
 }
 
@@ -70,7 +72,7 @@ func (c *crew) start(r *role, args []string, answer *listening) (*child, error) 
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		return nil, err
 	}
-	k := &child{role: r.name, log: filepath.Join(logs, r.name+".log"), done: make(chan struct{})}
+	k := &child{role: r.name, kind: r.kind, log: filepath.Join(logs, r.name+".log"), done: make(chan struct{})}
 	log, err := os.OpenFile(k.log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err

@@ -219,6 +219,9 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 		return err
 	}
 	j.result, err = runlog.ReadResult(j.folder.dir)
+	if err != nil && r.GetPhase() == "failed" {
+		return j.failure(r) // its reason says why there is no result
+	}
 	if err != nil {
 		return fmt.Errorf("the run is over, but its result cannot be read: %w", err)
 	}
@@ -230,7 +233,7 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	if j.teacherResult = teacher; teacher != nil {
 		j.result.TeacherTestAccuracy, j.result.TeacherGradientNorm = teacher.TestAccuracy, teacher.GradientNorm
 	}
-	if err := runlog.WriteResult(j.folder.dir, *j.result); err != nil {
+	if err := runlog.WriteResult(j.folder.dir, *j.result); err != nil && r.GetPhase() != "failed" {
 		return err
 	}
 	if j.ofStudy {
@@ -244,9 +247,14 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	case "stopped":
 		return stopped(fmt.Errorf("%s; go on with `dither run --resume %s`", r.GetReason(), j.folder.dir))
 	}
+	return j.failure(r)
+}
+
+// failure is the error of a run that failed.
+func (j *job) failure(r *ditherv1.RunResult) error {
 	kept := "no checkpoint was written"
-	if r.GetCheckpoint() != "" {
-		kept = fmt.Sprintf("the last checkpoint is %s", filepath.Join(j.folder.dir, r.GetCheckpoint()))
+	if path, err := lastCheckpoint(j.folder.dir); err == nil {
+		kept = fmt.Sprintf("the last checkpoint is %s", path)
 		// What is not temporary would go the same way again from there.
 		if r.GetTemporary() {
 			kept += fmt.Sprintf("; go on with `dither run --resume %s`", j.folder.dir)

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +45,7 @@ func newServeEtcdCommand(a *app) *cobra.Command {
 		select {
 		case <-e.Ready():
 		case err := <-e.Failed():
-			return fmt.Errorf("etcd in %s: %w; see etcd.log there", dir, err)
+			return etcdEnded(dir, err)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -56,12 +58,20 @@ func newServeEtcdCommand(a *app) *cobra.Command {
 		}
 		select {
 		case err := <-e.Failed():
-			return fmt.Errorf("etcd in %s: %w; see etcd.log there", dir, err)
+			return etcdEnded(dir, err)
 		case <-ctx.Done():
 			return nil
 		}
 	}
 	return cmd
+}
+
+// etcdEnded is the error of an etcd that ended by itself.
+func etcdEnded(dir string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return temporary(fmt.Errorf("etcd in %s: %w; free some space there", dir, err))
+	}
+	return fmt.Errorf("etcd in %s: %w; see etcd.log there", dir, err)
 }
 
 // etcdAddresses checks where an etcd is to listen, and takes a free port where none is named.

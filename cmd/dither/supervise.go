@@ -91,11 +91,16 @@ func (c *crew) tend(r *role, k *child, began time.Time) {
 	var count restarts
 	for n := 2; ; n++ {
 		<-k.done
-		if c.isEnding() || r.over != nil && r.over(began) {
+		if c.isEnding() {
+			return
+		}
+		if r.over != nil && r.over(began) {
+			c.rest(k)
 			return
 		}
 		switch fateOf(k.code()) {
 		case rests:
+			c.rest(k)
 			return
 		case fails:
 			c.fail(r, k.why())
@@ -123,6 +128,29 @@ func (c *crew) fail(r *role, why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.failed = append(c.failed, failure{r, why})
+	c.tell()
+}
+
+// rest notes that a role is done. A coordinator is when the run is over.
+func (c *crew) rest(k *child) {
+	if k.kind != "coordinator" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done = k
+	c.tell()
+}
+
+// rested is the coordinator, if it is done.
+func (c *crew) rested() *child {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.done
+}
+
+// tell makes those look who wait for news; c.mu is held.
+func (c *crew) tell() {
 	select {
 	case c.news <- struct{}{}:
 	default:

@@ -1,8 +1,14 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/dither-ml/dither/coordinator/runlog"
 )
 
 func TestFates(t *testing.T) {
@@ -50,5 +56,35 @@ func TestWhatARunCannotDoWithout(t *testing.T) {
 	}
 	if c.firstFailure() != why {
 		t.Errorf("the first failure is %v", c.firstFailure())
+	}
+}
+
+// A coordinator left, and what it had to say of the run's end did not come through: that is in the run's folder, or in its log.
+func TestAnEndThatWasNotHeard(t *testing.T) {
+	dir := t.TempDir()
+	e := &execution{job: &job{folder: &folder{dir: dir}}, crew: newCrew(dir, func(string) {})}
+	ended := func(kind string) *child {
+		k := &child{role: kind, kind: kind, cmd: exec.Command("sh", "-c", "exit 75"), log: filepath.Join(dir, "log")}
+		k.err = k.cmd.Run()
+		return k
+	}
+	if err := os.WriteFile(filepath.Join(dir, "log"), []byte("level=INFO\ndither: the disk is full\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if e.crew.rest(ended("teacher")); e.crew.rested() != nil {
+		t.Error("a teacher that is done ends the run")
+	}
+	k := ended("coordinator")
+	if e.crew.rest(k); e.crew.rested() != k {
+		t.Error("a coordinator that is done does not end the run")
+	}
+	if _, err := e.recorded(k); exitCode(err) != exitTemporary || !strings.Contains(err.Error(), "coordinator: the disk is full") {
+		t.Errorf("without a result: %v", err)
+	}
+	if err := runlog.WriteResult(dir, runlog.Result{Phase: "failed", Reason: "lost", Iterations: 7}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := e.recorded(k); err != nil || r.GetPhase() != "failed" || r.GetReason() != "lost" || r.GetIteration() != 7 || !r.GetTemporary() {
+		t.Errorf("with a result: %v, %v", r, err)
 	}
 }

@@ -132,7 +132,7 @@ func (w *watcher) attend(ctx context.Context) (r *ditherv1.RunResult, any bool, 
 	}
 }
 
-// endWithoutEvents is the result of a run whose coordinator could not keep its events (a full disk) and yet tells how it ended; nil where there is none.
+// endWithoutEvents is the result of a run whose coordinator cannot give its events (a disk that fails) and yet tells how it ended; nil where there is none.
 func endWithoutEvents(ctx context.Context, client ditherv1.CoordinatorServiceClient) *ditherv1.RunResult {
 	bound, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()

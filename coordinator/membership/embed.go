@@ -43,6 +43,7 @@ type EmbedOptions struct {
 type Embedded struct {
 	dir       string
 	keep      bool
+	log       *etcdLog
 	server    *embed.Etcd
 	endpoints []string
 	hangUp    context.CancelFunc // ends the clients' streams
@@ -75,6 +76,11 @@ func Embed(dir string, o EmbedOptions) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
+	log, err := openLog(dir)
+	if err != nil {
+		return nil, fmt.Errorf("starting etcd: %w", err)
+	}
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.logger())
 
 	// Its clients watch for as long as they live, and etcd would wait 6 s for them to leave before it ends.
 	open, hangUp := context.WithCancel(context.Background())
@@ -87,19 +93,20 @@ func Embed(dir string, o EmbedOptions) (*Embedded, error) {
 			return handle(srv, &boundStream{stream, ctx})
 		})}
 
-	server, err := embed.StartEtcd(cfg)
+	server, err := log.start(cfg)
 	if err != nil {
 		hangUp()
+		log.Close()
 		return nil, fmt.Errorf("starting etcd in %s: %w", dir, err)
 	}
-	e := &Embedded{dir: dir, keep: o.Keep, server: server, hangUp: hangUp}
+	e := &Embedded{dir: dir, keep: o.Keep, log: log, server: server, hangUp: hangUp}
 	if o.Cluster != "" {
 		e.endpoints = []string{net.JoinHostPort(o.Advertise, strconv.Itoa(int(o.Port)))}
 		return e, nil
 	}
 	select {
 	case <-e.Ready():
-	case err := <-server.Err():
+	case err := <-e.Failed():
 		_ = e.Close() // the first error says more
 		return nil, fmt.Errorf("starting etcd in %s: %w; see etcd.log there", dir, err)
 	case <-time.After(embedTimeout):
@@ -126,8 +133,6 @@ func (o EmbedOptions) config(dir string) (*embed.Config, error) {
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{listen}, []url.URL{listen}
 	cfg.UnsafeNoFsync = !o.Keep
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = "revision", "1000" // who is there now is all that counts
-	cfg.LogLevel = "warn"
-	cfg.LogOutputs = []string{filepath.Join(dir, "etcd.log")}
 	if o.Cluster == "" {
 		cfg.Name = "dither"
 		cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
@@ -179,8 +184,8 @@ func (e *Embedded) Connect(ctx context.Context, run string) (*Client, error) {
 // Ready is closed once it answers.
 func (e *Embedded) Ready() <-chan struct{} { return e.server.Server.ReadyNotify() }
 
-// Failed gives the error for which it ended by itself.
-func (e *Embedded) Failed() <-chan error { return e.server.Err() }
+// Failed gives the error for which it ended by itself, once.
+func (e *Embedded) Failed() <-chan error { return e.log.failed }
 
 // Endpoints are the addresses for clients, HOST:PORT.
 func (e *Embedded) Endpoints() []string { return e.endpoints }
@@ -190,12 +195,16 @@ func (e *Embedded) Close() error {
 	var err error
 	e.close.Do(func() {
 		e.hangUp()
-		e.server.Close()
+		e.log.end(e.server)
+		e.log.Close()
 		if e.keep {
 			return
 		}
-		// An etcd that is told to end logs errors of its own about that: after an orderly end nothing in its log is worth keeping.
-		err = errors.Join(os.RemoveAll(filepath.Join(e.dir, "member")), os.Remove(filepath.Join(e.dir, "etcd.log")))
+		err = os.RemoveAll(filepath.Join(e.dir, "member"))
+		if !e.log.over() {
+			// An etcd that is told to end logs errors of its own about that: after an orderly end nothing in its log is worth keeping.
+			err = errors.Join(err, os.Remove(filepath.Join(e.dir, etcdLogName)))
+		}
 		_ = os.Remove(e.dir) // only if nothing else is in it
 	})
 	return err
