@@ -24,11 +24,14 @@ var built = sync.OnceValues(func() (string, error) {
 	if out, err := script.CombinedOutput(); err != nil {
 		return "", fmt.Errorf(".ci/softcuda: %w\n%s", err, out)
 	}
-	host := exec.Command("g++", "-std=c++17", "-Wall", "-I", include(), "-o", filepath.Join(folder, "faults", "host"), "testdata/host.cpp", "-L", folder, "-lcuda")
+	// Built aside: another run of the tests may be using the one that is there.
+	program := filepath.Join(folder, "faults", "host")
+	aside := fmt.Sprintf("%s.new.%d", program, os.Getpid())
+	host := exec.Command("g++", "-std=c++17", "-Wall", "-I", include(), "-o", aside, "testdata/host.cpp", "-L", folder, "-lcuda")
 	if out, err := host.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("g++: %w\n%s", err, out)
 	}
-	return folder, nil
+	return folder, os.Rename(aside, program)
 })
 
 // include is the folder of cuda.h.
