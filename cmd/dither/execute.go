@@ -24,9 +24,8 @@ const (
 type execution struct {
 	*job
 	crew    *crew
-	store   *membership.Embedded
-	etcd    []string // where it is reached
-	run     string   // its name in etcd
+	etcd    *membership.Embedded
+	run     string // its name in etcd
 	members *membership.Client
 }
 
@@ -49,7 +48,7 @@ func (j *job) execute(resumed bool) (_ *ditherv1.RunResult, err error) {
 		return nil, err
 	}
 	defer etcd.Close()
-	e := &execution{job: j, store: etcd, etcd: etcd.Endpoints(), run: runName(ditherv1.Hash(f.file.Spec), f.dir)}
+	e := &execution{job: j, etcd: etcd, run: runName(ditherv1.Hash(f.file.Spec), f.dir)}
 	if e.members, err = etcd.Connect(context.Background(), e.run); err != nil {
 		return nil, err
 	}
@@ -67,7 +66,7 @@ func (j *job) execute(resumed bool) (_ *ditherv1.RunResult, err error) {
 // start starts every role.
 func (e *execution) start(resumed bool) error {
 	f, flags := e.folder, e.flags
-	etcd := flag("etcd", strings.Join(e.etcd, ","))
+	etcd := flag("etcd", strings.Join(e.etcd.Endpoints(), ","))
 	first := true
 	if err := e.crew.run(&role{name: "coordinator", kind: "coordinator", over: e.overSince, said: func(listening) {}, args: func(string) []string {
 		args := []string{flag("folder", f.dir), flag("trainers", flags.trainers), flag("silence", flags.silence), flag("wait", flags.wait), flag("data-official", f.data.Official), etcd}
@@ -158,7 +157,7 @@ func (e *execution) follow() (*ditherv1.RunResult, error) {
 				e.crew.end(2 * parting)
 			}
 			return end.result, nil
-		case err := <-e.store.Failed():
+		case err := <-e.etcd.Failed():
 			// Of the same full disk, the coordinator may end the run at the same time, and say more.
 			lost, again = etcdEnded(e.folder.path(etcdName), err), time.After(lastWord)
 		case <-e.crew.news:

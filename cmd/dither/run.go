@@ -233,7 +233,7 @@ func (j *job) complete(resumed bool, teacher *runlog.Result) error {
 	if j.teacherResult = teacher; teacher != nil {
 		j.result.TeacherTestAccuracy, j.result.TeacherGradientNorm = teacher.TestAccuracy, teacher.GradientNorm
 	}
-	if err := runlog.WriteResult(j.folder.dir, *j.result); err != nil && r.GetPhase() != "failed" {
+	if err := runlog.WriteResult(j.folder.dir, *j.result); err != nil && r.GetPhase() != "failed" { // else why it failed says more
 		return err
 	}
 	if j.ofStudy {
